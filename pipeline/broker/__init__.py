@@ -1,0 +1,1 @@
+"""RabbitMQ: the durable mailbox. The only package that imports aio_pika."""

@@ -1,0 +1,90 @@
+"""The gateway's own message (routing key `job.accepted`): jobs that already have an identity.
+
+A JSON array of `{id, accepted_at, traceparent, spec}`, at most 500 jobs and 1 MiB a message;
+`keyed` says that the id comes from an idempotency key. Anybody may publish to the exchange, so the
+reader checks every field like a stranger's.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from pydantic_core import to_json
+
+from pipeline.domain.body import read_spec
+from pipeline.domain.errors import Flaw, Rejected
+from pipeline.domain.job import Submission
+
+SUBMIT_KEY, ACCEPTED_KEY = "job.submit", "job.accepted"
+MAX_JOBS, MAX_BYTES = 500, 1024 * 1024
+
+
+def encode_accepted(submissions: Sequence[Submission]) -> Iterator[bytes]:
+    """The messages that carry these submissions, each within both limits, in order."""
+    parts: list[bytes] = []
+    size = 2
+    for submission in submissions:
+        part = to_json(_envelope(submission))
+        if parts and (len(parts) >= MAX_JOBS or size + len(part) + 1 > MAX_BYTES):
+            yield b"[" + b",".join(parts) + b"]"
+            parts, size = [], 2
+        parts.append(part)
+        size += len(part) + 1
+    if parts:
+        yield b"[" + b",".join(parts) + b"]"
+
+
+def _envelope(submission: Submission) -> dict[str, Any]:
+    envelope: dict[str, Any] = {
+        "id": submission.id,
+        "accepted_at": submission.accepted_at.isoformat(),
+        "spec": submission.body,
+    }
+    if submission.keyed:
+        envelope["keyed"] = True
+    if submission.traceparent is not None:
+        envelope["traceparent"] = submission.traceparent
+    return envelope
+
+
+def read_accepted(value: Any) -> Submission:
+    """One element of the array, checked; raises `Rejected` with pointers into the element."""
+    if not isinstance(value, dict):
+        raise Rejected("invalid", Flaw("", "must be an object with id, accepted_at and spec"))
+    try:
+        spec = read_spec(value.get("spec"))
+    except Rejected as error:
+        moved = (Flaw(f"/spec{flaw.pointer}", flaw.detail) for flaw in error.flaws)
+        raise Rejected(error.code, *moved) from None
+    return Submission(
+        id=_job_id(value.get("id")),
+        accepted_at=_instant(value.get("accepted_at")),
+        spec=spec,
+        body=value["spec"],
+        keyed=value.get("keyed") is True,
+        traceparent=_traceparent(value.get("traceparent")),
+    )
+
+
+def _job_id(value: Any) -> str:
+    try:
+        return str(UUID(value))
+    except (ValueError, TypeError, AttributeError):
+        raise Rejected("invalid", Flaw("/id", "must be a UUID")) from None
+
+
+def _instant(value: Any) -> datetime:
+    try:
+        instant = datetime.fromisoformat(value)
+    except (ValueError, TypeError):
+        instant = None
+    if instant is None or instant.utcoffset() != timedelta(0):
+        raise Rejected("invalid", Flaw("/accepted_at", "must be an RFC 3339 time in UTC"))
+    return instant
+
+
+def _traceparent(value: Any) -> str | None:
+    if value is None or (isinstance(value, str) and len(value) <= 128):
+        return value
+    raise Rejected("invalid", Flaw("/traceparent", "must be a short string"))

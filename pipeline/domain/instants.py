@@ -1,0 +1,26 @@
+"""Instants at the precision of the stores: whole milliseconds, UTC.
+
+MongoDB and Redis keep milliseconds. A due time is therefore rounded **up**: cut off, it would be up
+to a millisecond early, and no job ever starts early.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+_MS = timedelta(milliseconds=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def whole_ms_up(instant: datetime) -> datetime:
+    """`instant` or the first whole millisecond after it."""
+    spare = instant.microsecond % 1000
+    return instant if spare == 0 else instant + timedelta(microseconds=1000 - spare)
+
+
+def to_ms(instant: datetime) -> int:
+    """Unix milliseconds, rounded down."""
+    return (instant - _EPOCH) // _MS
+
+
+def from_ms(ms: int) -> datetime:
+    """The instant of Unix milliseconds."""
+    return _EPOCH + ms * _MS

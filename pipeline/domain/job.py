@@ -1,0 +1,295 @@
+"""A job: what is asked for (`JobSpec`), what was accepted (`Submission`), what is stored (`Job`).
+
+They are three types because they know different things: a spec has no identity, a submission has
+one and the instant it was accepted, a job also has a state. Parsing happens once, at the edge.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self, assert_never
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    Strict,
+    field_validator,
+    model_validator,
+)
+
+from pipeline.domain.instants import whole_ms_up
+from pipeline.domain.priority import DEFAULT, HIGHEST, LOWEST
+from pipeline.domain.retry import RetryPolicy
+from pipeline.domain.states import State
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+TASK_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"
+LAST_INSTANT = datetime(2200, 1, 1, tzinfo=UTC)
+_RFC3339 = re.compile(r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
+_TEN_YEARS = 10 * 366 * 86_400
+
+
+def _is_rfc3339(value: object) -> object:
+    if isinstance(value, datetime) or (isinstance(value, str) and _RFC3339.match(value)):
+        return value
+    raise ValueError("must be an RFC 3339 time with a zone, such as 2026-12-01T06:00:00Z")
+
+
+def _in_range(value: datetime) -> datetime:
+    value = value.astimezone(UTC)
+    if not datetime(1970, 1, 1, tzinfo=UTC) <= value < LAST_INSTANT:
+        raise ValueError("must lie between the years 1970 and 2200")
+    return whole_ms_up(value)
+
+
+def _without_nul(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("must not contain NUL")
+    return value
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_is_rfc3339), AfterValidator(_in_range)]
+Delay = Annotated[FiniteFloat, Strict(), Field(ge=0, le=_TEN_YEARS)]
+Timeout = Annotated[FiniteFloat, Strict(), Field(gt=0, le=30 * 86_400)]
+Priority = Annotated[int, Strict(), Field(ge=LOWEST, le=HIGHEST)]
+QueueName = Annotated[str, Field(pattern=NAME)]
+Word = Annotated[str, Field(min_length=1), AfterValidator(_without_nul)]
+
+
+class Kind(StrEnum):
+    """Which executor runs a job."""
+
+    TASK = "task"
+    HTTP = "http"
+    AMQP = "amqp"
+    COMMAND = "command"
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class HttpWork(_Spec):
+    """Call a URL. A string body is sent as it is, anything else as JSON."""
+
+    url: Annotated[str, Field(min_length=1, max_length=8192)]
+    method: Annotated[str, Field(pattern=r"^[A-Z]{1,16}$")] = "GET"
+    headers: Annotated[dict[str, str], Field(max_length=100)] = {}
+    body: Any = None
+    timeout: Timeout = 10.0
+    success: Annotated[
+        list[Annotated[str, Field(pattern=r"^[1-5](xx|\d\d)$")]], Field(min_length=1, max_length=20)
+    ] = ["2xx"]
+    auth: Any = None
+
+    @field_validator("auth")
+    @classmethod
+    def _auth_is_refused(cls, value: object) -> object:
+        raise ValueError("http auth is not offered by this version")
+
+    @field_validator("url")
+    @classmethod
+    def _is_http(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be an http or https URL with a host")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("must not contain a user name or password")
+        if re.search(r"[\x00-\x20\x7f]", value):
+            raise ValueError("must not contain blanks or control characters")
+        _ = parts.port
+        return value
+
+    @field_validator("headers")
+    @classmethod
+    def _headers_are_one_line(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, content in value.items():
+            if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}", name):
+                raise ValueError(f"{name[:40]!r} is not a header name")
+            if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", content):
+                raise ValueError(f"the value of {name!r} contains a control character")
+        return value
+
+
+class AmqpWork(_Spec):
+    """Publish a message to the default broker. A string body is sent as it is, else as JSON."""
+
+    exchange: Annotated[str, Field(max_length=127), AfterValidator(_without_nul)] = ""
+    routing_key: Annotated[str, Field(max_length=127), AfterValidator(_without_nul)] = ""
+    body: Any = None
+    headers: Annotated[dict[str, str | int | float | bool], Field(max_length=100)] = {}
+
+    @model_validator(mode="after")
+    def _not_our_own(self) -> Self:
+        if self.exchange.startswith("dueq."):
+            raise ValueError("DueQ's own exchanges are not a target")
+        if not self.exchange and self.routing_key.startswith("dueq."):
+            raise ValueError("DueQ's own queues are not a target")
+        return self
+
+
+@dataclass(frozen=True)
+class CommandWork:
+    """Run a command: a string by `/bin/sh -c`, a list of words as it stands."""
+
+    command: str | list[str]
+
+
+@dataclass(frozen=True)
+class TaskWork:
+    """Call the Python function that is registered under `task` with `payload`."""
+
+    task: str
+    payload: Any
+
+
+Work = HttpWork | AmqpWork | CommandWork | TaskWork
+
+
+class OnLost(StrEnum):
+    """What becomes of a job whose worker vanished while it ran."""
+
+    RETRY = "retry"
+    DEAD = "dead"
+
+
+class JobSpec(_Spec):
+    """What somebody asks for: every field is optional, unknown fields are refused."""
+
+    name: Annotated[str, Field(max_length=200)] | None = None
+    queue: QueueName = "default"
+    priority: Priority = DEFAULT
+    run_at: Instant | None = None
+    delay: Delay | None = None
+    http: HttpWork | None = None
+    amqp: AmqpWork | None = None
+    command: Word | Annotated[list[Word], Field(min_length=1, max_length=1000)] | None = None
+    task: Annotated[str, Field(pattern=TASK_NAME)] | None = None
+    payload: Any = None
+    retry: RetryPolicy = RetryPolicy()
+    timeout: Timeout = 300.0
+    on_lost: OnLost = OnLost.RETRY
+    tags: Annotated[list[QueueName], Field(max_length=20)] = []
+    idempotency_key: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    expires_at: Instant | None = None
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        asked = [kind for kind in Kind if getattr(self, kind) is not None]
+        if len(asked) > 1:
+            raise ValueError(f"a job has one kind, not {len(asked)}: {', '.join(asked)}")
+        if self.run_at is not None and self.delay is not None:
+            raise ValueError("run_at and delay exclude each other")
+        if "payload" in self.model_fields_set and asked not in ([], [Kind.TASK]):
+            raise ValueError(f"payload goes with a task, not with {asked[0]}")
+        if self.run_at and self.expires_at and self.expires_at <= self.run_at:
+            raise ValueError("expires_at must be later than run_at")
+        return self
+
+    @property
+    def kind(self) -> Kind:
+        """Which executor runs it; nothing asked for is the built-in task `echo`."""
+        work = self.work
+        match work:
+            case HttpWork():
+                return Kind.HTTP
+            case AmqpWork():
+                return Kind.AMQP
+            case CommandWork():
+                return Kind.COMMAND
+            case TaskWork():
+                return Kind.TASK
+            case _:
+                assert_never(work)
+
+    @property
+    def work(self) -> Work:
+        """What is to be done, as one closed union."""
+        if self.http is not None:
+            return self.http
+        if self.amqp is not None:
+            return self.amqp
+        if self.command is not None:
+            return CommandWork(self.command)
+        return TaskWork(self.task or "echo", self.payload)
+
+    def due_after(self, accepted_at: datetime) -> datetime:
+        """When it is due, had it been accepted at `accepted_at`; whole milliseconds."""
+        if self.run_at is not None:
+            return self.run_at
+        return whole_ms_up(accepted_at + timedelta(seconds=self.delay or 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A spec that has been given an identity: what travels through RabbitMQ.
+
+    `body` is the spec as the user wrote it (already checked), kept so that a job answers with what
+    was asked; `keyed` says that the id was derived from an idempotency key.
+    """
+
+    id: str
+    accepted_at: datetime
+    spec: JobSpec
+    body: dict[str, Any]
+    keyed: bool = False
+    traceparent: str | None = None
+    schedule_id: str | None = None
+
+    @property
+    def due_at(self) -> datetime:
+        """When the job is due: `delay` counts from acceptance."""
+        return self.spec.due_after(self.accepted_at)
+
+
+Reason = Literal["exhausted", "not_retryable", "poison", "lost", "expired"]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A stored job. `attempt` only grows and is the fencing token; `reason` says why it is dead."""
+
+    id: str
+    spec: JobSpec
+    body: dict[str, Any]
+    state: State
+    due_at: datetime
+    created_at: datetime
+    attempt: int = 0
+    failures: int = 0
+    losses: int = 0
+    queued_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    worker: str | None = None
+    lease_id: str | None = None
+    reason: Reason | None = None
+    schedule_id: str | None = None
+    traceparent: str | None = None
+
+    @property
+    def queue(self) -> str:
+        """The queue it waits in: the only routing there is."""
+        return self.spec.queue
+
+    @property
+    def entry(self) -> "Entry":
+        """What Redis has to know of it."""
+        return Entry(self.id, self.spec.queue, self.due_at, self.spec.priority)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A job as the lease queue sees it: never its payload."""
+
+    job_id: str
+    queue: str
+    due_at: datetime
+    priority: int = DEFAULT

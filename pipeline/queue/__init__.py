@@ -1,0 +1,1 @@
+"""Redis: who may run what now. The only package that imports redis."""

@@ -1,0 +1,1 @@
+"""MongoDB: the truth. The only package that imports motor and pymongo."""
