@@ -114,6 +114,8 @@ class Stored(StrEnum):
     """It was there already, the same (redelivered, or submitted again under its key)."""
     OTHER = "other"
     """The id is taken by a job with another body; the first one stands (R2)."""
+    REFUSED = "refused"
+    """MongoDB will never take this document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +153,16 @@ class JobFilter:
     q: str | None = None
 
 
+Position = tuple[datetime, str]
+"""Where a list was left: an instant and a job id."""
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """A part of a list, newest first; `after` of the next call, or None at the end."""
 
     jobs: Sequence[Job]
-    next_after: tuple[datetime, str] | None
+    next_after: Position | None
 
 
 class JobStore(Protocol):
@@ -166,8 +172,8 @@ class JobStore(Protocol):
     """
 
     # -- ingest
-    async def insert(self, submissions: Sequence[Submission]) -> Sequence[Stored]:
-        """Store each as `queued` if already due, else `pending`; one verdict each, in order.
+    async def insert(self, submissions: Sequence[Submission], now: datetime) -> Sequence[Stored]:
+        """Store each as `queued` if due by `now`, else `pending`; one verdict each, in order.
 
         Submissions must be BSON-encodable (`check_storable`). Raises `Unavailable` if any verdict
         could not be had; a repeat then finds the stored ones `KNOWN`.
@@ -237,7 +243,7 @@ class JobStore(Protocol):
         """The fingerprint stored with a keyed job; None if there is no such job, buried or not."""
         ...
 
-    async def list(self, wanted: JobFilter, limit: int, after: tuple[datetime, str] | None) -> Page:
+    async def list(self, wanted: JobFilter, limit: int, after: Position | None) -> Page:
         """Newest first by (created_at, id), strictly after `after`."""
         ...
 
@@ -256,18 +262,16 @@ class JobStore(Protocol):
         ...
 
     # -- reconcile
-    async def queued_jobs(self, queued_before: datetime, after: str, limit: int) -> Sequence[Entry]:
-        """`queued` since before, by id, ids greater than `after` (start with "")."""
+    async def queued_jobs(
+        self, since: datetime | None, until: datetime, after: Position | None, limit: int
+    ) -> Sequence[Job]:
+        """`queued` with `since <= queued_at < until`, by (queued_at, id), from after `after`."""
         ...
 
-    async def fresh_queued_jobs(
-        self, since: datetime, until: datetime, after: str, limit: int
-    ) -> Sequence[Entry]:
-        """`queued` with `since <= queued_at < until`, ordered by id, ids greater than `after`."""
-        ...
-
-    async def running_jobs(self, started_before: datetime, after: str, limit: int) -> Sequence[Job]:
-        """`running` since before, by id, ids greater than `after`."""
+    async def running_jobs(
+        self, started_before: datetime, after: Position | None, limit: int
+    ) -> Sequence[Job]:
+        """`running` since before, by (started_at, id), from after `after`."""
         ...
 
     # -- queues
@@ -284,7 +288,7 @@ class JobStore(Protocol):
         ...
 
     async def active_queues(self) -> frozenset[str]:
-        """Queues that have a job not final, and paused ones."""
+        """Queues that ever had a job, and paused ones."""
         ...
 
     # -- time

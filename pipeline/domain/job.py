@@ -248,13 +248,21 @@ class Submission:
         """When the job is due: `delay` counts from acceptance."""
         return self.spec.due_after(self.accepted_at)
 
+    @property
+    def entry(self) -> "Entry":
+        """What Redis has to know of it."""
+        return Entry(self.id, self.spec.queue, self.due_at, self.spec.priority)
+
 
 Reason = Literal["exhausted", "not_retryable", "poison", "lost", "expired"]
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A stored job. `attempt` only grows and is the fencing token; `reason` says why it is dead."""
+    """A stored job. `attempt` only grows and is the fencing token; `reason` says why it is dead.
+
+    A redrive drops `expires_at`, whatever was asked for: the operator wants it run now.
+    """
 
     id: str
     spec: JobSpec
@@ -271,6 +279,7 @@ class Job:
     worker: str | None = None
     lease_id: str | None = None
     reason: Reason | None = None
+    expires_at: datetime | None = None
     schedule_id: str | None = None
     traceparent: str | None = None
 

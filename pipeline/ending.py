@@ -1,0 +1,50 @@
+"""The end of attempts: record → settle → ack, in this order, whoever does it.
+
+The record decides (R6), the job document follows from it (R7), Redis comes last. A crash after the
+record leaves a job `running` with its execution there: the reaper inserts `lost`, meets the record
+that stands and settles by that. A crash after the settle leaves a lease of a job that is no longer
+running: the reaper removes it. So every step may be repeated by anyone.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from pipeline.domain.errors import Unavailable
+from pipeline.domain.execution import Execution
+from pipeline.domain.states import TRANSITIONS, State
+from pipeline.ports import JobStore, Lease, LeaseQueue
+from pipeline.telemetry import log
+
+_SOON = timedelta(seconds=10)
+"""Due again this soon: a dispatcher should look now and not at its next poll."""
+
+_log = log(__name__)
+
+
+async def end(
+    executions: Sequence[Execution], leases: Sequence[Lease], store: JobStore, queue: LeaseQueue
+) -> Sequence[Execution]:
+    """Record, settle by what stands, then acknowledge `leases`; returns what stands, in order.
+
+    Raises `Unavailable` or `UnknownOutcome` of the store only: call again with the same arguments.
+    """
+    standing = await store.record(executions)
+    await store.settle(standing)
+    await _leave(standing, leases, queue)
+    return standing
+
+
+async def _leave(standing: Sequence[Execution], leases: Sequence[Lease], queue: LeaseQueue) -> None:
+    """Tell Redis. The truth is written: what fails here is mended by reaper and dispatcher."""
+    try:
+        await queue.ack(leases)
+        if any(_is_soon_due(execution) for execution in standing):
+            await queue.wake_dispatcher()
+    except Unavailable as error:
+        _log.warning("ack.failed", error=str(error), next="the reaper removes the leases")
+
+
+def _is_soon_due(execution: Execution) -> bool:
+    decision = execution.decision
+    leads_to = TRANSITIONS[State.RUNNING, decision.event]
+    return leads_to is State.PENDING and decision.delay <= _SOON

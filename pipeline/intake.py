@@ -1,0 +1,117 @@
+"""What a message says: bytes → submissions, each good or bad for itself (R3).
+
+Two kinds of message arrive at the submit queue: the gateway's own, whose jobs have an identity, and
+anybody's, one job or an array of jobs, which get theirs here. Pure: whoever calls brings the clock
+and the ids.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic_core import to_json
+
+from pipeline.domain.body import MAX_JOB_BYTES, read_json, read_spec
+from pipeline.domain.envelope import ACCEPTED_KEY, read_accepted
+from pipeline.domain.errors import Flaw, Rejected
+from pipeline.domain.identity import id_of_element, id_of_key
+from pipeline.domain.job import JobSpec, Submission
+from pipeline.ports import Chance, Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class Good:
+    """A job that may be stored: element `index` of its delivery."""
+
+    delivery: Delivery
+    index: int
+    submission: Submission
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """A job, or a whole message, that can never be: `body` is what is parked."""
+
+    delivery: Delivery
+    index: int
+    body: bytes
+    error: Rejected
+
+
+Read = Good | Bad
+Check = Callable[[Submission], None]
+
+
+def read_delivery(
+    delivery: Delivery, now: datetime, chance: Chance, check: Check
+) -> Sequence[Read]:
+    """Every job of a message, in order. `check` raises `Rejected` for what cannot be stored."""
+    try:
+        value = read_json(delivery.body)
+    except Rejected as error:
+        return [Bad(delivery, 0, delivery.body, error)]
+    if delivery.routing_key == ACCEPTED_KEY:
+        return list(_read_elements(delivery, value, _read_own, check))
+
+    def stamp(element: Any, index: int | None) -> Submission:
+        return _read_foreign(element, index, delivery, now, chance)
+
+    return list(_read_elements(delivery, value, stamp, check))
+
+
+def _read_elements(
+    delivery: Delivery, value: Any, read: Callable[[Any, int | None], Submission], check: Check
+) -> Iterator[Read]:
+    """A lone job has no index in its identity; the elements of an array have."""
+    elements = value if isinstance(value, list) else [value]
+    for index, element in enumerate(elements):
+        try:
+            submission = read(element, index if isinstance(value, list) else None)
+            _check_size(delivery, element)
+            check(submission)
+        except Rejected as error:
+            body = to_json(element) if isinstance(value, list) else delivery.body
+            yield Bad(delivery, index, body, error)
+        else:
+            yield Good(delivery, index, submission)
+
+
+def _read_own(element: Any, _index: int | None) -> Submission:
+    return read_accepted(element)
+
+
+def _read_foreign(
+    element: Any, index: int | None, delivery: Delivery, now: datetime, chance: Chance
+) -> Submission:
+    spec = read_spec(element)
+    job_id = _derived_id(spec, index, delivery.message_id)
+    return Submission(
+        id=job_id or chance.job_id(),
+        accepted_at=now,
+        spec=spec,
+        body=element,
+        keyed=job_id is not None,
+    )
+
+
+def _derived_id(spec: JobSpec, index: int | None, message_id: str | None) -> str | None:
+    """Of a lone job `message_id` is the key; of an array it names the elements without one."""
+    key = spec.idempotency_key
+    if key is not None:
+        if index is None and message_id not in (None, key):
+            raise Rejected(
+                "invalid", Flaw("/idempotency_key", "differs from the message_id of the message")
+            )
+        return id_of_key(key)
+    if message_id is None:
+        return None
+    return id_of_key(message_id) if index is None else id_of_element(message_id, index)
+
+
+def _check_size(delivery: Delivery, element: Any) -> None:
+    if len(delivery.body) <= MAX_JOB_BYTES:
+        return
+    size = len(to_json(element))
+    if size > MAX_JOB_BYTES:
+        raise Rejected("too_large", Flaw("", f"a job of {size} bytes; {MAX_JOB_BYTES} are allowed"))

@@ -1,0 +1,159 @@
+"""What is read from MongoDB without moving anything. Read concern majority throughout."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from pipeline.domain.execution import Execution
+from pipeline.domain.job import Job
+from pipeline.domain.states import VISIBLE_STATES, State
+from pipeline.ports import JobFilter, Page, Position
+from pipeline.store import documents
+from pipeline.store.connect import Database, Document, translated
+
+_VISIBLE = {"$in": sorted(state.value for state in VISIBLE_STATES)}
+_AFTER_EVERY_CHARACTER = "\U0010ffff"
+
+
+class Reading:
+    """Every read of `jobs`, `executions` and `queues`."""
+
+    def __init__(self, database: Database) -> None:
+        self._jobs = database.jobs
+        self._executions = database.executions
+        self._queues = database.queues
+
+    async def get(self, job_id: str) -> Job | None:
+        """The job, or None if unknown or buried."""
+        return (await self.get_many([job_id])).get(job_id)
+
+    async def get_many(self, job_ids: Sequence[str]) -> Mapping[str, Job]:
+        """Those of these jobs that exist and are not buried."""
+        with translated():
+            found = self._jobs.find({"_id": {"$in": list(job_ids)}, "state": _VISIBLE})
+            return {document["_id"]: documents.to_job(document) async for document in found}
+
+    async def fingerprint_of(self, job_id: str) -> str | None:
+        """The fingerprint kept with a keyed job and with its tombstone."""
+        with translated():
+            document = await self._jobs.find_one({"_id": job_id}, {"fingerprint": 1})
+        return None if document is None else document.get("fingerprint")
+
+    async def list(self, wanted: JobFilter, limit: int, after: Position | None) -> Page:
+        """Newest first by (created_at, id)."""
+        with translated():
+            found = (
+                self._jobs.find(_query(wanted, after))
+                .sort([("created_at", -1), ("_id", -1)])
+                .limit(limit + 1)
+            )
+            jobs = [documents.to_job(document) async for document in found]
+        more = len(jobs) > limit
+        page = jobs[:limit]
+        return Page(page, (page[-1].created_at, page[-1].id) if more else None)
+
+    async def executions(self, job_id: str) -> Sequence[Execution]:
+        """The attempts of a job, oldest first."""
+        with translated():
+            found = self._executions.find({"_id": attempts_of(job_id)})
+            all_of_it = [documents.to_execution(document) async for document in found]
+        return sorted(all_of_it, key=lambda execution: execution.attempt)
+
+    async def executions_by_id(
+        self, ids: Sequence[tuple[str, int]]
+    ) -> Mapping[tuple[str, int], Execution]:
+        """The records of these attempts, as far as they exist."""
+        wanted = [f"{job_id}/{attempt}" for job_id, attempt in ids]
+        with translated():
+            found = self._executions.find({"_id": {"$in": wanted}})
+            records = [documents.to_execution(document) async for document in found]
+        return {(record.job_id, record.attempt): record for record in records}
+
+    async def counts(self) -> Mapping[State, int]:
+        """Exact where an index counts; succeeded is the rest of the estimated whole."""
+        counts: dict[State, int] = {}
+        with translated():
+            total = await self._jobs.estimated_document_count()
+            buried = await self._jobs.count_documents({"buried_at": {"$exists": True}})
+            for state in sorted(VISIBLE_STATES - {State.SUCCEEDED}):
+                counts[state] = await self._jobs.count_documents({"state": state.value})
+        counts[State.SUCCEEDED] = max(0, total - buried - sum(counts.values()))
+        return counts
+
+    # -- reconcile -------------------------------------------------------------------------
+
+    async def queued_jobs(
+        self, since: datetime | None, until: datetime, after: Position | None, limit: int
+    ) -> Sequence[Job]:
+        """`queued` in a window of `queued_at`, in its order."""
+        window: Document = {"$lt": until} if since is None else {"$gte": since, "$lt": until}
+        return await self._in_order(State.QUEUED, "queued_at", window, after, limit)
+
+    async def running_jobs(
+        self, started_before: datetime, after: Position | None, limit: int
+    ) -> Sequence[Job]:
+        """`running` since before, in the order of `started_at`."""
+        window = {"$lt": started_before}
+        return await self._in_order(State.RUNNING, "started_at", window, after, limit)
+
+    async def _in_order(
+        self, state: State, field: str, window: Document, after: Position | None, limit: int
+    ) -> Sequence[Job]:
+        query: Document = {"state": state.value, field: window}
+        if after is not None:
+            query["$or"] = [
+                {field: {"$gt": after[0]}},
+                {field: after[0], "_id": {"$gt": after[1]}},
+            ]
+        with translated():
+            found = self._jobs.find(query).sort([(field, 1), ("_id", 1)]).limit(limit)
+            return [documents.to_job(document) async for document in found]
+
+    # -- queues ----------------------------------------------------------------------------
+
+    async def paused_queues(self) -> frozenset[str]:
+        """The paused ones."""
+        with translated():
+            found = self._queues.find({"paused_at": {"$exists": True}}, {"_id": 1})
+            return frozenset([document["_id"] async for document in found])
+
+    async def active_queues(self) -> frozenset[str]:
+        """Queues that ever had a job, and paused ones."""
+        with translated():
+            found = self._queues.find({}, {"_id": 1})
+            return frozenset([document["_id"] async for document in found])
+
+
+def attempts_of(job_id: str) -> Document:
+    """The range of execution ids of one job: `0` is the character after `/`."""
+    return {"$gte": f"{job_id}/", "$lt": f"{job_id}0"}
+
+
+def _query(wanted: JobFilter, after: Position | None) -> Document:
+    query: Document = {"state": _VISIBLE, **_equalities(wanted)}
+    if wanted.states:
+        query["state"] = {"$in": sorted(state.value for state in wanted.states)}
+    if wanted.q:
+        query["spec.name"] = {"$gte": wanted.q, "$lt": wanted.q + _AFTER_EVERY_CHARACTER}
+    created: Document = {"$exists": True}
+    if wanted.created_after is not None:
+        created["$gte"] = wanted.created_after
+    if wanted.created_before is not None:
+        created["$lt"] = wanted.created_before
+    query["created_at"] = created
+    if after is not None:
+        query["$or"] = [
+            {"created_at": {"$lt": after[0]}},
+            {"created_at": after[0], "_id": {"$lt": after[1]}},
+        ]
+    return query
+
+
+def _equalities(wanted: JobFilter) -> Document:
+    fields = {
+        "queue": wanted.queue,
+        "kind": wanted.kind.value if wanted.kind else None,
+        "spec.name": wanted.name,
+        "spec.tags": wanted.tag,
+        "schedule_id": wanted.schedule_id,
+    }
+    return {name: {"$eq": value} for name, value in fields.items() if value is not None}

@@ -1,0 +1,280 @@
+"""The writes that move a job: each one conditional, named by the event that it is.
+
+The filter of each comes from the transition table. All may be repeated after an unknown outcome:
+what was applied no longer matches, and what stands is read back.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from bson import encode
+from bson.errors import BSONError
+from pymongo import UpdateMany, UpdateOne
+from pymongo.errors import BulkWriteError
+
+from pipeline.domain.errors import Flaw, Rejected, UnknownOutcome
+from pipeline.domain.execution import Execution, Outcome
+from pipeline.domain.identity import fingerprint
+from pipeline.domain.job import Entry, Job, Submission
+from pipeline.domain.states import TRANSITIONS, Event, State, sources_of, target_of
+from pipeline.ports import Attempt, Chance, Claim, Clock, Stored
+from pipeline.store import documents
+from pipeline.store.connect import Database, Document, translated
+
+_DUPLICATE = 11000
+_MAX_DOCUMENT = 15 * 1024 * 1024
+
+
+def from_states(event: Event) -> Document:
+    """The condition on the state under which `event` may happen."""
+    return {"$in": [state.value for state in sorted(sources_of(event))]}
+
+
+class Transitions:
+    """Every write to `jobs` and `executions` but the operators'."""
+
+    def __init__(self, database: Database, clock: Clock, chance: Chance) -> None:
+        self._jobs = database.jobs
+        self._executions = database.executions
+        self._queues = database.queues
+        self._clock = clock
+        self._chance = chance
+        self._seen_queues: set[str] = set()
+
+    # -- ingest ----------------------------------------------------------------------------
+
+    def check_storable(self, submission: Submission) -> None:
+        """Raise `Rejected` if this submission alone could not be encoded."""
+        try:
+            size = len(encode(documents.new_job(submission, submission.accepted_at)))
+        except (BSONError, OverflowError, RecursionError, TypeError, ValueError) as error:
+            raise Rejected("invalid", Flaw("", f"cannot be stored: {error}")) from None
+        if size > _MAX_DOCUMENT:
+            raise Rejected("too_large", Flaw("", f"is {size} bytes when stored"))
+
+    async def insert(self, submissions: Sequence[Submission], now: datetime) -> Sequence[Stored]:
+        """One unordered insert; a duplicate key is success (R2)."""
+        if not submissions:
+            return []
+        await self._remember_queues({submission.spec.queue for submission in submissions})
+        batch = [documents.new_job(submission, now) for submission in submissions]
+        with translated():
+            try:
+                await self._jobs.insert_many(batch, ordered=False)
+            except BulkWriteError as error:
+                return await self._verdicts(submissions, error)
+        return [Stored.NEW] * len(submissions)
+
+    async def _verdicts(
+        self, submissions: Sequence[Submission], error: BulkWriteError
+    ) -> Sequence[Stored]:
+        failed = _failed_indexes(error)
+        keyed = [submissions[index] for index in failed if submissions[index].keyed]
+        prints = await self._fingerprints([submission.id for submission in keyed])
+        verdicts = [Stored.NEW] * len(submissions)
+        for index, code in failed.items():
+            verdicts[index] = _verdict(submissions[index], code, prints)
+        return verdicts
+
+    async def _fingerprints(self, job_ids: Sequence[str]) -> Mapping[str, str]:
+        if not job_ids:
+            return {}
+        found = self._jobs.find({"_id": {"$in": list(job_ids)}}, {"fingerprint": 1})
+        return {
+            document["_id"]: document["fingerprint"]
+            async for document in found
+            if "fingerprint" in document
+        }
+
+    async def _remember_queues(self, names: set[str]) -> None:
+        for name in names - self._seen_queues:
+            with translated():
+                await self._queues.update_one({"_id": name}, {"$set": {"_id": name}}, upsert=True)
+            self._seen_queues.add(name)
+
+    # -- dispatch and expiry ---------------------------------------------------------------
+
+    async def dispatch(self, lookahead: timedelta, limit: int) -> Sequence[Entry]:
+        """Find, claim under the whole condition again, read back what the claim won (R4, H15)."""
+        now = self._clock.now()
+        condition = {
+            "state": from_states(Event.DISPATCH),
+            "due_at": {"$lte": now + lookahead},
+        }
+        with translated():
+            found = self._jobs.find(condition, {"_id": 1}).sort("due_at", 1).limit(limit)
+            job_ids = [document["_id"] async for document in found]
+        if not job_ids:
+            return []
+        return await self._claim(job_ids, condition)
+
+    async def _claim(self, job_ids: Sequence[str], condition: Document) -> Sequence[Entry]:
+        claim = self._chance.token()
+        change = {
+            "state": target_of(Event.DISPATCH).value,
+            "claim": claim,
+            "queued_at": self._clock.now(),
+        }
+        with translated():
+            await self._jobs.update_many({"_id": {"$in": job_ids}, **condition}, {"$set": change})
+            won = self._jobs.find(
+                {"_id": {"$in": job_ids}, "claim": claim, "state": change["state"]},
+                {"queue": 1, "due_at": 1, "priority": 1},
+            )
+            return [documents.to_entry(document) async for document in won]
+
+    async def expire(self, limit: int) -> Sequence[str]:
+        """What waits past its `expires_at` is dead (R14)."""
+        condition = {
+            "state": from_states(Event.EXPIRE),
+            "expires_at": {"$lte": self._clock.now()},
+        }
+        with translated():
+            found = self._jobs.find(condition, {"_id": 1}).limit(limit)
+            job_ids = [document["_id"] async for document in found]
+            if job_ids:
+                await self._jobs.update_many(
+                    {"_id": {"$in": job_ids}, **condition},
+                    {
+                        "$set": {"state": target_of(Event.EXPIRE).value, "reason": "expired"},
+                        "$currentDate": {"finished_at": True},
+                    },
+                )
+        return job_ids
+
+    # -- start -----------------------------------------------------------------------------
+
+    async def start(self, job_ids: Sequence[str], claim: Claim) -> Sequence[Job]:
+        """Win what may be started, then read back what was won under this lease id (R5)."""
+        condition = {
+            "_id": {"$in": list(job_ids)},
+            "queue": claim.queue,
+            "state": from_states(Event.START),
+            "due_at": {"$lte": claim.judged_at},
+            "expires_at": {"$not": {"$lte": claim.judged_at}},
+        }
+        running = target_of(Event.START).value
+        change = {
+            "state": running,
+            "lease_id": claim.lease_id,
+            "worker": claim.worker,
+            "started_at": claim.started_at,
+        }
+        with translated():
+            await self._jobs.update_many(condition, {"$set": change, "$inc": {"attempt": 1}})
+            won = self._jobs.find(
+                {"_id": {"$in": list(job_ids)}, "lease_id": claim.lease_id, "state": running}
+            )
+            found = await won.to_list(None)
+        return [documents.to_job(document) for document in found]
+
+    async def running(self, attempts: Sequence[Attempt]) -> frozenset[Attempt]:
+        """Which of these attempts are still running under their lease id."""
+        job_ids = [attempt.job_id for attempt in attempts]
+        with translated():
+            found = self._jobs.find(
+                {"_id": {"$in": job_ids}, "state": State.RUNNING.value},
+                {"attempt": 1, "lease_id": 1},
+            )
+            still = {
+                Attempt(document["_id"], document["attempt"], document["lease_id"])
+                async for document in found
+            }
+        return frozenset(still.intersection(attempts))
+
+    # -- end -------------------------------------------------------------------------------
+
+    async def record(self, executions: Sequence[Execution]) -> Sequence[Execution]:
+        """Insert; where a key is taken, read the record that stands, whoever wrote it (R6, H2)."""
+        batch = [documents.from_execution(execution) for execution in executions]
+        with translated():
+            try:
+                await self._executions.insert_many(batch, ordered=False)
+            except BulkWriteError as error:
+                return await self._standing(executions, error)
+        return executions
+
+    async def _standing(
+        self, executions: Sequence[Execution], error: BulkWriteError
+    ) -> Sequence[Execution]:
+        failed = _failed_indexes(error)
+        if any(code != _DUPLICATE for code in failed.values()):
+            raise error
+        taken = [executions[index].id for index in failed]
+        found = self._executions.find({"_id": {"$in": taken}})
+        stands = {document["_id"]: documents.to_execution(document) async for document in found}
+        return [
+            stands[execution.id] if index in failed else execution
+            for index, execution in enumerate(executions)
+        ]
+
+    async def settle(self, standing: Sequence[Execution]) -> None:
+        """One `update_many` for each attempt number and decision, never by lease id alone (R7)."""
+        groups: dict[tuple[Any, ...], list[Execution]] = defaultdict(list)
+        for execution in standing:
+            decision = execution.decision
+            alone = execution.job_id if decision.delay else None
+            groups[execution.attempt, decision, execution.outcome, alone].append(execution)
+        with translated():
+            if len(groups) == 1:
+                (group,) = groups.values()
+                await self._jobs.update_many(_condition(group), _change(group[0]))
+            elif groups:
+                await self._jobs.bulk_write([_update(g) for g in groups.values()], ordered=False)
+
+
+def _failed_indexes(error: BulkWriteError) -> dict[int, int]:
+    """Index → error code; raises when a write-concern error makes even the good ones unknown."""
+    details = error.details or {}
+    if details.get("writeConcernErrors"):
+        raise UnknownOutcome("MongoDB", "the write was not acknowledged by a majority")
+    return {failure["index"]: failure["code"] for failure in details.get("writeErrors", [])}
+
+
+def _verdict(submission: Submission, code: int, prints: Mapping[str, str]) -> Stored:
+    if code != _DUPLICATE:
+        return Stored.REFUSED
+    if submission.keyed and prints.get(submission.id) != fingerprint(submission.body):
+        return Stored.OTHER
+    return Stored.KNOWN
+
+
+def _update(group: Sequence[Execution]) -> UpdateMany | UpdateOne:
+    if len(group) == 1:
+        return UpdateOne(_condition(group), _change(group[0]))
+    return UpdateMany(_condition(group), _change(group[0]))
+
+
+def _condition(group: Sequence[Execution]) -> Document:
+    """These attempts, if they still run: the attempt number is the fence, the lease id its seal."""
+    first = group[0]
+    return {
+        "_id": {"$in": [execution.job_id for execution in group]},
+        "state": State.RUNNING.value,
+        "attempt": first.attempt,
+        "lease_id": {"$in": list({execution.lease_id for execution in group})},
+    }
+
+
+def _change(execution: Execution) -> list[Document]:
+    """What the record decided, as a pipeline: times are MongoDB's own (R11)."""
+    decision = execution.decision
+    target = TRANSITIONS[State.RUNNING, decision.event]
+    change: Document = {"state": target.value, **_counts(execution.outcome)}
+    if target is State.PENDING:
+        change["due_at"] = {"$add": ["$$NOW", round(decision.delay.total_seconds() * 1000)]}
+    else:
+        change["finished_at"] = "$$NOW"
+    if decision.reason is not None:
+        change["reason"] = decision.reason
+    return [{"$set": change}]
+
+
+def _counts(outcome: Outcome) -> Document:
+    if outcome in (Outcome.FAILED, Outcome.TIMED_OUT):
+        return {"failures": {"$add": ["$failures", 1]}}
+    if outcome is Outcome.LOST:
+        return {"losses": {"$add": ["$losses", 1]}}
+    return {}

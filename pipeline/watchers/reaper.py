@@ -1,0 +1,117 @@
+"""The reaper: leases that ran out (R9).
+
+Redis says only that a lease is out; what that means, the document says. `queued`: it was leased and
+never started, back to ready. `running`: its worker vanished, the attempt is lost. Anything else: an
+acknowledgement that never came. Moving and removing do nothing unless the very same expired lease
+is still there (H12), and the record of the attempt is the referee, so any number of reapers may run
+beside the living worker itself.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from pipeline.domain.execution import ErrorInfo, Execution, Lost, conclude
+from pipeline.domain.job import Job
+from pipeline.domain.states import State
+from pipeline.ending import end
+from pipeline.ports import Chance, Clock, ExpiredLease, Incarnation, JobStore, LeaseQueue
+from pipeline.telemetry import REAPED, log
+from pipeline.watchers.loop import Loop
+
+_BATCH = 250
+
+_log = log(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sighting:
+    incarnation: Incarnation
+    since: float
+
+
+class Reaper:
+    """Reaps a queue only after it has seen the same Redis for one `lease` (H21)."""
+
+    def __init__(self, store: JobStore, queue: LeaseQueue, clock: Clock, lease: timedelta) -> None:
+        self._store = store
+        self._queue = queue
+        self._clock = clock
+        self._lease = lease.total_seconds()
+        self._seen: dict[str, _Sighting] = {}
+
+    def loop(self, chance: Chance) -> Loop:
+        """The loop that runs it: some six times a lease, at most every five seconds."""
+        period = timedelta(seconds=min(5.0, self._lease / 4))
+        return Loop("reaper", self.step, period, self._clock, chance)
+
+    async def step(self) -> None:
+        """One look at every queue."""
+        for name in sorted(await self._queue.queues()):
+            if await self._is_settled(name):
+                await self._reap(name)
+
+    async def _is_settled(self, name: str) -> bool:
+        """After an outage of Redis every lease has run out; the living need time to extend."""
+        incarnation = await self._queue.incarnation(name)
+        now = self._clock.monotonic()
+        seen = self._seen.get(name)
+        if seen is None or seen.incarnation != incarnation:
+            self._seen[name] = _Sighting(incarnation, now)
+            return False
+        return incarnation.generation is not None and now - seen.since >= self._lease
+
+    async def _reap(self, name: str) -> None:
+        while expired := await self._queue.expired(name, _BATCH):
+            jobs = await self._store.get_many([lease.job_id for lease in expired])
+            await self._requeue(name, expired, jobs)
+            await self._drop(name, expired, jobs)
+            if len(expired) < _BATCH:
+                return
+
+    async def _requeue(
+        self, name: str, expired: Sequence[ExpiredLease], jobs: Mapping[str, Job]
+    ) -> None:
+        """Leased, never started: back to where it was."""
+        waiting = [lease for lease in expired if _waits_in(name, jobs.get(lease.job_id))]
+        if waiting:
+            moves = [(lease, jobs[lease.job_id].entry) for lease in waiting]
+            moved = await self._queue.requeue(name, moves)
+            REAPED.labels("requeued").inc(moved)
+
+    async def _drop(
+        self, name: str, expired: Sequence[ExpiredLease], jobs: Mapping[str, Job]
+    ) -> None:
+        """Lost or over: first the truth, then the member."""
+        others = [lease for lease in expired if not _waits_in(name, jobs.get(lease.job_id))]
+        running = [
+            jobs[lease.job_id]
+            for lease in others
+            if lease.job_id in jobs and jobs[lease.job_id].state is State.RUNNING
+        ]
+        await lose(running, self._store, self._queue, self._clock)
+        REAPED.labels("dropped").inc(await self._queue.drop(name, others) if others else 0)
+
+
+async def lose(
+    jobs: Sequence[Job], store: JobStore, queue: LeaseQueue, clock: Clock
+) -> Sequence[Execution]:
+    """Insert `lost` for these running attempts and settle by what stands, whoever wrote it."""
+    if not jobs:
+        return []
+    records = [conclude(job, _lost(job), finished_at=clock.now(), lot=0.0) for job in jobs]
+    standing = await end(records, [], store, queue)
+    for record in standing:
+        _log.info(
+            "attempt.reaped", job=record.job_id, attempt=record.attempt, outcome=record.outcome
+        )
+    REAPED.labels("lost").inc(len(standing))
+    return standing
+
+
+def _lost(job: Job) -> Lost:
+    return Lost(ErrorInfo("lost", f"worker {job.worker} was silent for longer than its lease"))
+
+
+def _waits_in(name: str, job: Job | None) -> bool:
+    return job is not None and job.state is State.QUEUED and job.queue == name

@@ -1,0 +1,182 @@
+"""The reconciler makes Redis match MongoDB, without a leader (R10).
+
+`queued` means "must be in Redis". Each queued job is checked once, a grace period after it became
+so; all of them are checked when this process starts, when Redis is another one than before (wiped,
+failed over), and every few minutes. What is `running` but leased by nobody in two looks a lease
+apart is reaped (H22). Every repair is harmless if it was not needed: a second member in Redis
+loses the start, a second record loses the insert.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from pipeline.domain.job import Job
+from pipeline.ports import (
+    Attempt,
+    Chance,
+    Clock,
+    Incarnation,
+    JobStore,
+    LeaseQueue,
+    Position,
+)
+from pipeline.telemetry import RESTORED, log
+from pipeline.watchers.loop import Loop
+from pipeline.watchers.reaper import lose
+
+_BATCH = 500
+_PERIOD = timedelta(seconds=1)
+_GRACE = timedelta(seconds=5)
+_FULL_PASS_SECONDS = 300.0
+
+_log = log(__name__)
+
+
+class Reconciler:
+    """Compares MongoDB with Redis; keeps in memory only what it saw when."""
+
+    def __init__(
+        self, store: JobStore, queue: LeaseQueue, clock: Clock, chance: Chance, lease: timedelta
+    ) -> None:
+        self._store = store
+        self._queue = queue
+        self._clock = clock
+        self._chance = chance
+        self._lease = lease
+        self._known: dict[str, Incarnation] = {}
+        self._checked_until: datetime | None = None
+        self._passed_at = 0.0
+        self._looked_at = 0.0
+        self._absent: dict[Attempt, Incarnation] = {}
+        self._doubted: set[tuple[str, bool]] = set()
+
+    def loop(self) -> Loop:
+        """The loop that runs it."""
+        return Loop("reconciler", self.step, _PERIOD, self._clock, self._chance)
+
+    async def step(self) -> None:
+        """One look: is it the same Redis, are fresh jobs there, do running ones have a lease?"""
+        names = sorted(await self._store.active_queues())
+        seen = {name: await self._queue.incarnation(name) for name in names}
+        await self._keep_pauses(names)
+        if self._is_another(seen) or self._is_long_ago(self._passed_at, _FULL_PASS_SECONDS):
+            await self._pass(seen)
+        else:
+            await self._check_fresh()
+        if self._is_long_ago(self._looked_at, self._lease.total_seconds()):
+            await self._look_for_leaseless(seen)
+
+    # -- queued, but not in Redis --------------------------------------------------------------
+
+    def _is_another(self, seen: dict[str, Incarnation]) -> bool:
+        return any(
+            incarnation.generation is None or self._known.get(name) != incarnation
+            for name, incarnation in seen.items()
+        )
+
+    async def _pass(self, seen: dict[str, Incarnation]) -> None:
+        """Everything `queued`. What is remembered afterwards was read before (H18): a wipe during
+        the pass shows as another generation at the next look."""
+        for name, incarnation in seen.items():
+            if incarnation.generation is None:
+                await self._queue.begin_generation(name, self._chance.token())
+                seen[name] = await self._queue.incarnation(name)
+        now = self._clock.now()
+        restored = await self._restore(None, now)
+        self._known = seen
+        self._checked_until = now - _GRACE
+        self._passed_at = self._clock.monotonic()
+        if restored:
+            _log.info("reconcile.restored", jobs=restored, why="full pass")
+
+    async def _check_fresh(self) -> None:
+        """What became `queued` a grace period ago. The window reaches back by as much again: the
+        instant is stamped before the write, and a slow write shows up late."""
+        until = self._clock.now() - _GRACE
+        since = None if self._checked_until is None else self._checked_until - _GRACE
+        restored = await self._restore(since, until)
+        self._checked_until = until
+        if restored:
+            _log.info("reconcile.restored", jobs=restored, why="missing from Redis")
+
+    async def _restore(self, since: datetime | None, until: datetime) -> int:
+        restored = 0
+        after: Position | None = None
+        while True:
+            jobs = await self._store.queued_jobs(since, until, after, _BATCH)
+            restored += await self._add_missing(jobs)
+            if len(jobs) < _BATCH:
+                return restored
+            after = _position(jobs[-1], lambda job: job.queued_at)
+
+    async def _add_missing(self, jobs: Sequence[Job]) -> int:
+        if not jobs:
+            return 0
+        queue_of = {job.id: job.queue for job in jobs}
+        missing = await self._queue.restore([job.entry for job in jobs])
+        for job_id in missing:
+            RESTORED.labels(queue_of[job_id]).inc()
+        return len(missing)
+
+    # -- running, but leased by nobody -----------------------------------------------------------
+
+    async def _look_for_leaseless(self, seen: dict[str, Incarnation]) -> None:
+        """A start that was applied after its worker had given up, or a lost Redis with it."""
+        self._looked_at = self._clock.monotonic()
+        before = self._clock.now() - self._lease
+        absent: dict[Attempt, Incarnation] = {}
+        after: Position | None = None
+        while True:
+            jobs = await self._store.running_jobs(before, after, _BATCH)
+            for job in await self._leaseless(jobs):
+                absent[_attempt(job)] = seen.get(job.queue, Incarnation(None, ""))
+            await self._reap_twice_absent([job for job in jobs if _attempt(job) in absent], absent)
+            if len(jobs) < _BATCH:
+                break
+            after = _position(jobs[-1], lambda job: job.started_at)
+        self._absent = absent
+
+    async def _leaseless(self, jobs: Sequence[Job]) -> Sequence[Job]:
+        by_queue: dict[str, list[Job]] = defaultdict(list)
+        for job in jobs:
+            by_queue[job.queue].append(job)
+        found: list[Job] = []
+        for name, members in by_queue.items():
+            leased = await self._queue.leased(name, [job.id for job in members])
+            found += [job for job in members if job.id not in leased]
+        return found
+
+    async def _reap_twice_absent(
+        self, jobs: Sequence[Job], absent: dict[Attempt, Incarnation]
+    ) -> None:
+        gone = [job for job in jobs if self._absent.get(_attempt(job)) == absent[_attempt(job)]]
+        await lose(gone, self._store, self._queue, self._clock)
+
+    # -- pauses --------------------------------------------------------------------------------
+
+    async def _keep_pauses(self, names: Sequence[str]) -> None:
+        """Redis follows MongoDB, but only where two looks in a row disagree the same way: between
+        the two writes of a pause or resume under way they differ for a moment."""
+        paused = await self._store.paused_queues()
+        doubted: set[tuple[str, bool]] = set()
+        for name in names:
+            wanted = name in paused
+            if (await self._queue.view(name)).paused != wanted:
+                doubted.add((name, wanted))
+        for name, wanted in doubted & self._doubted:
+            await (self._queue.pause(name) if wanted else self._queue.resume(name))
+        self._doubted = doubted
+
+    def _is_long_ago(self, moment: float, seconds: float) -> bool:
+        return self._clock.monotonic() - moment >= seconds
+
+
+def _attempt(job: Job) -> Attempt:
+    return Attempt(job.id, job.attempt, job.lease_id or "")
+
+
+def _position(job: Job, instant: Callable[[Job], datetime | None]) -> Position:
+    at = instant(job)
+    assert at is not None
+    return at, job.id

@@ -1,0 +1,496 @@
+"""One suite for the truth, run on the fake and on MongoDB."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from pipeline.clock import StoreClock
+from pipeline.domain.errors import UnknownOutcome
+from pipeline.domain.execution import (
+    Cancelled,
+    ErrorInfo,
+    Failed,
+    Lost,
+    Outcome,
+    Released,
+    Succeeded,
+    conclude,
+)
+from pipeline.domain.job import Job, Kind
+from pipeline.domain.states import State
+from pipeline.ports import Attempt, JobFilter, JobStore, Stored
+from pipeline.store.job_store import MongoJobStore
+from tests.builders import a_claim, a_submission, an_id
+from tests.fakes.clock import ManualClock, SeededChance
+from tests.fakes.job_store import FakeJobStore
+
+BOOM = Failed(ErrorInfo("Boom", "it broke"))
+GONE = Lost(ErrorInfo("lost", "silence"))
+
+
+@dataclass
+class World:
+    """A store and the clock that it reckons by."""
+
+    store: JobStore
+    clock: ManualClock
+
+    @property
+    def now(self) -> datetime:
+        return self.clock.now()
+
+    async def queued(self, **body: Any) -> str:
+        """A job that waits to be started."""
+        submission = a_submission(at=self.now, **body)
+        await self.store.insert([submission], self.now)
+        return submission.id
+
+    async def started(self, lease_id: str = "lease-1", **body: Any) -> Job:
+        job_id = await self.queued(**body)
+        return await self.start(job_id, lease_id)
+
+    async def start(self, job_id: str, lease_id: str = "lease-1") -> Job:
+        (job,) = await self.store.start([job_id], a_claim(lease_id=lease_id, at=self.now))
+        return job
+
+    async def end(self, job: Job, ending: Any, lot: float = 0.5) -> None:
+        record = conclude(job, ending, finished_at=self.now, lot=lot)
+        await self.store.settle(await self.store.record([record]))
+
+    async def job(self, job_id: str) -> Job:
+        job = await self.store.get(job_id)
+        assert job is not None
+        return job
+
+    async def state(self, job_id: str) -> State:
+        return (await self.job(job_id)).state
+
+
+@pytest.fixture
+def fake_world() -> World:
+    clock = ManualClock()
+    return World(FakeJobStore(clock), clock)
+
+
+@pytest.fixture
+async def mongodb_world(mongo_url: str) -> AsyncIterator[World]:
+    clock = StoreClock()
+    store = MongoJobStore(mongo_url, clock, SeededChance(1), timedelta(seconds=10))
+    now = await store.server_time()
+    store.close()
+    manual = ManualClock(now)
+    store = MongoJobStore(mongo_url, manual, SeededChance(1), timedelta(seconds=10))
+    await store.prepare()
+    yield World(store, manual)
+    store.close()
+
+
+@pytest.fixture(params=["fake_world", "mongodb_world"])
+def world(request: pytest.FixtureRequest) -> World:
+    found = request.getfixturevalue(request.param)
+    assert isinstance(found, World)
+    return found
+
+
+# -- ingest
+
+
+async def test_a_job_already_due_is_born_queued_and_another_pending(world: World) -> None:
+    due, later = a_submission(at=world.now), a_submission(at=world.now, delay=60)
+    assert await world.store.insert([due, later], world.now) == [Stored.NEW, Stored.NEW]
+    assert await world.state(due.id) is State.QUEUED
+    assert await world.state(later.id) is State.PENDING
+
+
+async def test_a_redelivered_job_is_known_and_its_neighbours_are_new(world: World) -> None:
+    old, fresh = a_submission(at=world.now), a_submission(at=world.now)
+    await world.store.insert([old], world.now)
+    assert await world.store.insert([old, fresh], world.now) == [Stored.KNOWN, Stored.NEW]
+
+
+async def test_another_body_under_the_same_key_is_told_and_the_first_stands(world: World) -> None:
+    first = a_submission(at=world.now, keyed=True, payload=1)
+    same = a_submission(id=first.id, at=world.now, keyed=True, payload=1)
+    other = a_submission(id=first.id, at=world.now, keyed=True, payload=2)
+    await world.store.insert([first], world.now)
+    assert await world.store.insert([same], world.now) == [Stored.KNOWN]
+    assert await world.store.insert([other], world.now) == [Stored.OTHER]
+    assert (await world.job(first.id)).body["payload"] == 1
+
+
+async def test_a_stored_job_reads_back_as_it_was_asked_for(world: World) -> None:
+    submission = a_submission(
+        at=world.now, name="n", queue="q", priority=9, tags=["eu"], payload={"a.b": [1, None]}
+    )
+    await world.store.insert([submission], world.now)
+    job = await world.job(submission.id)
+    assert (job.body, job.spec, job.queue) == (submission.body, submission.spec, "q")
+    assert (job.attempt, job.failures, job.losses) == (0, 0, 0)
+
+
+# -- dispatch and expiry
+
+
+async def test_dispatch_moves_what_is_due_within_the_lookahead_and_nothing_else(
+    world: World,
+) -> None:
+    soon = await world.queued(delay=1, priority=7)
+    await world.queued(delay=60)
+    entries = await world.store.dispatch(timedelta(seconds=2), 10)
+    assert [(e.job_id, e.priority, e.queue) for e in entries] == [(soon, 7, "default")]
+    assert await world.state(soon) is State.QUEUED
+    assert await world.store.dispatch(timedelta(seconds=2), 10) == []
+
+
+async def test_two_dispatchers_at_once_move_each_job_once(world: World) -> None:
+    expected = {await world.queued(delay=1) for _ in range(50)}
+    passes = await asyncio.gather(
+        *(world.store.dispatch(timedelta(seconds=2), 100) for _ in range(4))
+    )
+    moved = [entry.job_id for entries in passes for entry in entries]
+    assert sorted(moved) == sorted(expected)
+
+
+async def test_what_waits_past_its_expiry_is_dead_without_an_execution(world: World) -> None:
+    """H17: `expires_at` has an owner."""
+    expires = (world.now + timedelta(seconds=5)).isoformat()
+    queued, pending = (
+        await world.queued(expires_at=expires),
+        await world.queued(expires_at=expires, delay=3),
+    )
+    running = (await world.started(expires_at=expires)).id
+    world.clock.advance(6)
+    assert sorted(await world.store.expire(10)) == sorted([queued, pending])
+    job = await world.job(queued)
+    assert (job.state, job.reason, await world.store.executions(queued)) == (
+        State.DEAD, "expired", [],
+    )  # fmt: skip
+    assert await world.state(running) is State.RUNNING
+
+
+async def test_an_expired_job_is_not_started(world: World) -> None:
+    job_id = await world.queued(expires_at=(world.now + timedelta(seconds=5)).isoformat())
+    world.clock.advance(6)
+    assert await world.store.start([job_id], a_claim(at=world.now)) == []
+
+
+# -- start
+
+
+async def test_one_of_two_starts_wins(world: World) -> None:
+    job_id = await world.queued()
+    won = await asyncio.gather(
+        *(world.store.start([job_id], a_claim(lease_id=f"l{n}", at=world.now)) for n in range(8))
+    )
+    (job,) = [job for jobs in won for job in jobs]
+    assert (job.attempt, job.state) == (1, State.RUNNING)
+
+
+async def test_a_start_repeated_under_its_lease_id_returns_what_it_won(world: World) -> None:
+    """H5: the reply was lost; the repeat must neither lose the job nor count an attempt."""
+    job_id = await world.queued()
+    first = await world.store.start([job_id], a_claim(at=world.now))
+    again = await world.store.start([job_id], a_claim(at=world.now))
+    assert first == again
+    assert again[0].attempt == 1
+
+
+async def test_a_job_not_due_by_the_lease_scripts_clock_is_not_started(world: World) -> None:
+    job_id = await world.queued(delay=1)
+    await world.store.dispatch(timedelta(seconds=2), 10)
+    early = world.now + timedelta(milliseconds=999)
+    assert await world.store.start([job_id], a_claim(at=early)) == []
+    late = world.now + timedelta(milliseconds=1000)
+    assert len(await world.store.start([job_id], a_claim(at=late))) == 1
+
+
+async def test_the_old_queues_worker_cannot_start_a_job(world: World) -> None:
+    """H27"""
+    job_id = await world.queued(queue="new")
+    assert await world.store.start([job_id], a_claim(queue="old", at=world.now)) == []
+
+
+async def test_only_attempts_still_running_under_their_lease_are_running(world: World) -> None:
+    runs, ended = await world.started("l1"), await world.started("l2")
+    await world.end(ended, Succeeded())
+    mine = Attempt(runs.id, 1, "l1")
+    asked = [mine, Attempt(runs.id, 1, "other"), Attempt(ended.id, 1, "l2"), Attempt("x", 1, "l1")]
+    assert await world.store.running(asked) == {mine}
+
+
+# -- end
+
+
+async def test_success_is_recorded_and_the_job_follows(world: World) -> None:
+    job = await world.started(payload=1)
+    await world.end(job, Succeeded({"n": 1}, {"status": 200}))
+    (record,) = await world.store.executions(job.id)
+    assert (record.outcome, record.result, record.report) == (
+        Outcome.SUCCEEDED, {"n": 1}, {"status": 200},
+    )  # fmt: skip
+    after = await world.job(job.id)
+    assert after.state is State.SUCCEEDED
+    assert after.finished_at is not None
+
+
+async def test_the_first_record_of_an_attempt_stands_whoever_comes_second(world: World) -> None:
+    """The reaper inserts `lost`; the worker that was paused offers `succeeded` (H2)."""
+    job = await world.started()
+    lost = conclude(job, GONE, finished_at=world.now, lot=0)
+    late = conclude(job, Succeeded(), finished_at=world.now, lot=0)
+    assert [r.outcome for r in await world.store.record([lost])] == [Outcome.LOST]
+    (stands,) = await world.store.record([late])
+    assert stands.outcome is Outcome.LOST
+    await world.store.settle([stands])
+    assert await world.state(job.id) is State.PENDING
+
+
+async def test_a_record_offered_twice_by_its_writer_stands_once(world: World) -> None:
+    job, other = await world.started("l1"), await world.started("l2")
+    records = [conclude(j, Succeeded(), finished_at=world.now, lot=0) for j in (job, other)]
+    await world.store.record(records[:1])
+    standing = await world.store.record(records)
+    assert [(r.job_id, r.outcome) for r in standing] == [
+        (job.id, Outcome.SUCCEEDED), (other.id, Outcome.SUCCEEDED),
+    ]  # fmt: skip
+
+
+async def test_settling_one_job_of_a_lease_leaves_the_other_alone(world: World) -> None:
+    """H1: a and b share a lease; b was reaped. Settling a's success must not make b succeed."""
+    submissions = [a_submission(at=world.now) for _ in range(2)]
+    await world.store.insert(submissions, world.now)
+    a, b = await world.store.start([s.id for s in submissions], a_claim(at=world.now))
+    lost_b = conclude(b, GONE, finished_at=world.now, lot=0)
+    await world.store.record([lost_b])
+    mine = [conclude(j, Succeeded(), finished_at=world.now, lot=0) for j in (a, b)]
+    await world.store.settle(await world.store.record(mine))
+    assert await world.state(a.id) is State.SUCCEEDED
+    assert await world.state(b.id) is State.PENDING
+
+
+async def test_an_old_attempts_record_does_not_move_a_later_attempt(world: World) -> None:
+    job = await world.started("l1")
+    old = conclude(job, GONE, finished_at=world.now, lot=0)
+    await world.end(job, GONE)
+    await world.store.dispatch(timedelta(seconds=2), 10)
+    world.clock.advance(1)
+    again = await world.start(job.id, "l2")
+    await world.store.settle([old])
+    after = await world.job(job.id)
+    assert (after.state, after.attempt, after.losses) == (State.RUNNING, again.attempt, 1)
+
+
+async def test_a_failure_waits_its_delay_and_counts(world: World) -> None:
+    job = await world.started(retry={"base": 40, "jitter": "none"})
+    before = world.now
+    await world.end(job, BOOM)
+    after = await world.job(job.id)
+    assert (after.state, after.failures, after.losses) == (State.PENDING, 1, 0)
+    assert timedelta(seconds=39) < after.due_at - before < timedelta(seconds=60)
+
+
+async def test_failures_with_different_delays_settle_in_one_call(world: World) -> None:
+    jobs = [await world.started(f"l{n}", retry={"base": 10 * (n + 1)}) for n in range(3)]
+    done = await world.started("l9")
+    records = [conclude(job, BOOM, finished_at=world.now, lot=0.9) for job in jobs]
+    records.append(conclude(done, Succeeded(), finished_at=world.now, lot=0))
+    await world.store.settle(await world.store.record(records))
+    after = [await world.job(job.id) for job in jobs]
+    assert [job.failures for job in after] == [1, 1, 1]
+    assert len({job.due_at.replace(microsecond=0) for job in after}) == 3
+    assert await world.state(done.id) is State.SUCCEEDED
+
+
+async def test_the_last_failure_is_death(world: World) -> None:
+    job = await world.started(retry={"max_attempts": 1})
+    await world.end(job, BOOM)
+    after = await world.job(job.id)
+    assert (after.state, after.reason, after.failures) == (State.DEAD, "exhausted", 1)
+
+
+async def test_losses_and_releases_never_use_up_attempts(world: World) -> None:
+    """H14, H23: both go to pending, due now; only three losses make poison."""
+    job = await world.started(retry={"max_attempts": 1})
+    await world.end(job, Released())
+    for _ in range(2):
+        job = await self_dispatched(world, job.id)
+        await world.end(job, GONE)
+        after = await world.job(job.id)
+        assert (after.state, after.failures) == (State.PENDING, 0)
+    job = await self_dispatched(world, job.id)
+    await world.end(job, GONE)
+    after = await world.job(job.id)
+    assert (after.state, after.reason, after.attempt) == (State.DEAD, "poison", 4)
+
+
+async def self_dispatched(world: World, job_id: str) -> Job:
+    """The job, dispatched and started again."""
+    world.clock.advance(2)
+    await world.store.dispatch(timedelta(seconds=2), 10)
+    return await world.start(job_id, an_id())
+
+
+# -- operators
+
+
+async def test_a_waiting_job_is_cancelled_and_a_running_one_is_not_by_that(world: World) -> None:
+    waiting, running = await world.queued(delay=60), await world.started()
+    assert await world.store.cancel_waiting(waiting)
+    assert not await world.store.cancel_waiting(running.id)
+    assert await world.state(waiting) is State.CANCELLED
+
+
+async def test_redrive_keeps_the_attempt_and_clears_the_counts(world: World) -> None:
+    """H24: the attempt is the fence; reset, an old record would stand for a new attempt."""
+    job = await world.started(retry={"max_attempts": 1})
+    await world.end(job, BOOM)
+    assert await world.store.redrive(job.id)
+    after = await world.job(job.id)
+    assert (after.state, after.attempt, after.failures, after.reason) == (
+        State.PENDING, 1, 0, None,
+    )  # fmt: skip
+    assert not await world.store.redrive(job.id)
+
+
+async def test_a_redriven_expired_job_does_not_expire_again(world: World) -> None:
+    job_id = await world.queued(expires_at=(world.now + timedelta(seconds=5)).isoformat())
+    world.clock.advance(6)
+    await world.store.expire(10)
+    assert await world.store.redrive(job_id)
+    assert await world.store.expire(10) == []
+
+
+async def test_a_buried_job_is_hidden_and_never_born_again(world: World) -> None:
+    """H3: ingest inserted, died before the ack, the user deleted; the message comes again."""
+    submission = a_submission(at=world.now, keyed=True)
+    await world.store.insert([submission], world.now)
+    job = await world.start(submission.id)
+    assert not await world.store.bury(job.id)
+    await world.end(job, Succeeded())
+    assert await world.store.bury(job.id)
+    assert await world.store.get(job.id) is None
+    assert await world.store.executions(job.id) == []
+    assert (await world.store.list(JobFilter(), 10, None)).jobs == []
+    assert await world.store.insert([submission], world.now) == [Stored.KNOWN]
+    assert await world.store.get(job.id) is None
+    assert await world.store.fingerprint_of(job.id) is not None
+
+
+async def test_tombstones_go_when_they_are_old(world: World) -> None:
+    job_id = await world.queued()
+    await world.store.bury(job_id)
+    assert await world.store.sweep_buried(timedelta(hours=1), 10) == 0
+    world.clock.advance(2 * 3600)
+    assert await world.store.sweep_buried(timedelta(hours=1), 10) == 1
+    assert await world.store.sweep_buried(timedelta(hours=1), 10) == 0
+
+
+# -- reading
+
+
+async def test_a_list_is_newest_first_and_its_pages_do_not_overlap(world: World) -> None:
+    ids = []
+    for _ in range(7):
+        world.clock.advance(0.001)
+        ids.append(await world.queued())
+    first = await world.store.list(JobFilter(), 4, None)
+    await world.queued()
+    second = await world.store.list(JobFilter(), 4, first.next_after)
+    assert [job.id for job in (*first.jobs, *second.jobs)] == ids[::-1]
+    assert second.next_after is None
+
+
+FILTERS: list[tuple[JobFilter, Callable[[dict[str, str]], set[str]]]] = [
+    (JobFilter(states=frozenset({State.PENDING})), lambda ids: {ids["later"]}),
+    (JobFilter(states=frozenset({State.CANCELLED, State.PENDING})), lambda ids: {ids["later"]}),
+    (JobFilter(queue="mail"), lambda ids: {ids["mail"]}),
+    (JobFilter(kind=Kind.COMMAND), lambda ids: {ids["command"]}),
+    (JobFilter(name="nightly-report"), lambda ids: {ids["named"]}),
+    (JobFilter(q="nightly"), lambda ids: {ids["named"]}),
+    (JobFilter(q=".*"), lambda ids: set()),
+    (JobFilter(tag="eu"), lambda ids: {ids["tagged"]}),
+]
+
+
+@pytest.mark.parametrize(("wanted", "expected"), FILTERS)
+async def test_filters(
+    world: World, wanted: JobFilter, expected: Callable[[dict[str, str]], set[str]]
+) -> None:
+    ids = {
+        "later": await world.queued(delay=60),
+        "mail": await world.queued(queue="mail"),
+        "command": await world.queued(command="true"),
+        "named": await world.queued(name="nightly-report"),
+        "tagged": await world.queued(tags=["eu", "x"]),
+    }
+    page = await world.store.list(wanted, 10, None)
+    assert {job.id for job in page.jobs} == expected(ids)
+
+
+async def test_created_bounds_are_half_open(world: World) -> None:
+    first = await world.queued()
+    at = world.now
+    world.clock.advance(10)
+    second = await world.queued()
+    page = await world.store.list(JobFilter(created_after=world.now), 10, None)
+    assert [job.id for job in page.jobs] == [second]
+    page = await world.store.list(JobFilter(created_before=world.now), 10, None)
+    assert [job.id for job in page.jobs] == [first]
+    assert at < world.now
+
+
+async def test_counts_tell_every_state(world: World) -> None:
+    await world.queued(delay=60)
+    await world.queued()
+    await world.end(await world.started(), Succeeded())
+    await world.end(await world.started(), Failed(ErrorInfo("x", "y"), retryable=False))
+    await world.end(await world.started(), Cancelled())
+    await world.store.bury(await world.queued())
+    counts = await world.store.counts()
+    assert {state: counts[state] for state in counts if counts[state]} == {
+        State.PENDING: 1, State.QUEUED: 1, State.SUCCEEDED: 1, State.DEAD: 1, State.CANCELLED: 1,
+    }  # fmt: skip
+
+
+async def test_queued_jobs_come_in_windows_and_pages(world: World) -> None:
+    ids = []
+    for _ in range(5):
+        world.clock.advance(1)
+        ids.append(await world.queued())
+    first = await world.store.queued_jobs(None, world.now, None, 2)
+    assert [job.id for job in first] == ids[:2]
+    assert first[-1].queued_at is not None
+    after = (first[-1].queued_at, first[-1].id)
+    assert [j.id for j in await world.store.queued_jobs(None, world.now, after, 9)] == ids[2:4]
+    since = world.now - timedelta(seconds=1)
+    assert [j.id for j in await world.store.queued_jobs(since, world.now, None, 9)] == [ids[3]]
+
+
+async def test_running_jobs_are_those_started_before(world: World) -> None:
+    old = await world.started("l1")
+    world.clock.advance(10)
+    await world.started("l2")
+    found = await world.store.running_jobs(world.now, None, 10)
+    assert [job.id for job in found] == [old.id]
+
+
+async def test_pauses_are_remembered(world: World) -> None:
+    await world.queued(queue="a")
+    await world.store.pause_queue("b")
+    assert await world.store.paused_queues() == {"b"}
+    assert await world.store.active_queues() == {"a", "b"}
+    await world.store.resume_queue("b")
+    assert await world.store.paused_queues() == set()
+
+
+async def test_the_fake_fails_as_told() -> None:
+    store = FakeJobStore(ManualClock())
+    store.fail("insert", applied=True)
+    submission = a_submission()
+    with pytest.raises(UnknownOutcome):
+        await store.insert([submission], submission.accepted_at)
+    assert replace(store.jobs[submission.id]).id == submission.id
