@@ -82,8 +82,7 @@ class Ingest:
         await self._mailbox.ack(deliveries)
 
     def _read(self, delivery: Delivery) -> Sequence[Read]:
-        now = self._clock.now()
-        return read_delivery(delivery, now, self._chance, self._store.check_storable)
+        return read_delivery(delivery, self._clock.now(), self._chance)
 
     # -- good ones ---------------------------------------------------------------------------
 

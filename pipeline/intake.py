@@ -40,28 +40,25 @@ class Bad:
 
 
 Read = Good | Bad
-Check = Callable[[Submission], None]
 
 
-def read_delivery(
-    delivery: Delivery, now: datetime, chance: Chance, check: Check
-) -> Sequence[Read]:
-    """Every job of a message, in order. `check` raises `Rejected` for what cannot be stored."""
+def read_delivery(delivery: Delivery, now: datetime, chance: Chance) -> Sequence[Read]:
+    """Every job of a message, in order; they get `now` and fresh ids where they need them."""
     try:
         value = read_json(delivery.body)
     except Rejected as error:
         return [Bad(delivery, 0, delivery.body, error)]
     if delivery.routing_key == ACCEPTED_KEY:
-        return list(_read_elements(delivery, value, _read_own, check))
+        return list(_read_elements(delivery, value, _read_own))
 
     def stamp(element: Any, index: int | None) -> Submission:
         return _read_foreign(element, index, delivery, now, chance)
 
-    return list(_read_elements(delivery, value, stamp, check))
+    return list(_read_elements(delivery, value, stamp))
 
 
 def _read_elements(
-    delivery: Delivery, value: Any, read: Callable[[Any, int | None], Submission], check: Check
+    delivery: Delivery, value: Any, read: Callable[[Any, int | None], Submission]
 ) -> Iterator[Read]:
     """A lone job has no index in its identity; the elements of an array have."""
     elements = value if isinstance(value, list) else [value]
@@ -69,7 +66,6 @@ def _read_elements(
         try:
             submission = read(element, index if isinstance(value, list) else None)
             _check_size(delivery, element)
-            check(submission)
         except Rejected as error:
             body = to_json(element) if isinstance(value, list) else delivery.body
             yield Bad(delivery, index, body, error)

@@ -175,13 +175,9 @@ class JobStore(Protocol):
     async def insert(self, submissions: Sequence[Submission], now: datetime) -> Sequence[Stored]:
         """Store each as `queued` if due by `now`, else `pending`; one verdict each, in order.
 
-        Submissions must be BSON-encodable (`check_storable`). Raises `Unavailable` if any verdict
-        could not be had; a repeat then finds the stored ones `KNOWN`.
+        Each is encoded alone, so that one that cannot be spares its neighbours (R3). Raises
+        `Unavailable` if any verdict could not be had; a repeat then finds the stored ones `KNOWN`.
         """
-        ...
-
-    def check_storable(self, submission: Submission) -> None:
-        """Raise `Rejected` if this submission alone could not be encoded (R3)."""
         ...
 
     # -- dispatch and expiry

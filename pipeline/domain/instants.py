@@ -1,7 +1,8 @@
 """Instants at the precision of the stores: whole milliseconds, UTC.
 
-MongoDB and Redis keep milliseconds. A due time is therefore rounded **up**: cut off, it would be up
-to a millisecond early, and no job ever starts early.
+MongoDB and Redis keep milliseconds. A due time to come is therefore rounded **up**: cut off, it
+would be up to a millisecond early, and no job ever starts early. Only "now", which has passed
+already when somebody reads it, is rounded down: rounded up, it would not have come yet.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,11 @@ def whole_ms_up(instant: datetime) -> datetime:
     """`instant` or the first whole millisecond after it."""
     spare = instant.microsecond % 1000
     return instant if spare == 0 else instant + timedelta(microseconds=1000 - spare)
+
+
+def whole_ms_down(instant: datetime) -> datetime:
+    """`instant` or the last whole millisecond before it."""
+    return instant.replace(microsecond=instant.microsecond // 1000 * 1000)
 
 
 def to_ms(instant: datetime) -> int:

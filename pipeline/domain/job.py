@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from pipeline.domain.instants import whole_ms_up
+from pipeline.domain.instants import whole_ms_down, whole_ms_up
 from pipeline.domain.priority import DEFAULT, HIGHEST, LOWEST
 from pipeline.domain.retry import RetryPolicy
 from pipeline.domain.states import State
@@ -176,13 +176,13 @@ class JobSpec(_Spec):
     retry: RetryPolicy = RetryPolicy()
     timeout: Timeout = 300.0
     on_lost: OnLost = OnLost.RETRY
-    tags: Annotated[list[QueueName], Field(max_length=20)] = []
+    tags: Annotated[tuple[QueueName, ...], Field(max_length=20)] = ()
     idempotency_key: Annotated[str, Field(min_length=1, max_length=255)] | None = None
     expires_at: Instant | None = None
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
-        asked = [kind for kind in Kind if getattr(self, kind) is not None]
+        asked = self._asked()
         if len(asked) > 1:
             raise ValueError(f"a job has one kind, not {len(asked)}: {', '.join(asked)}")
         if self.run_at is not None and self.delay is not None:
@@ -192,6 +192,15 @@ class JobSpec(_Spec):
         if self.run_at and self.expires_at and self.expires_at <= self.run_at:
             raise ValueError("expires_at must be later than run_at")
         return self
+
+    def _asked(self) -> list[Kind]:
+        fields = (
+            (Kind.TASK, self.task),
+            (Kind.HTTP, self.http),
+            (Kind.AMQP, self.amqp),
+            (Kind.COMMAND, self.command),
+        )
+        return [kind for kind, asked_for in fields if asked_for is not None]
 
     @property
     def kind(self) -> Kind:
@@ -224,7 +233,9 @@ class JobSpec(_Spec):
         """When it is due, had it been accepted at `accepted_at`; whole milliseconds."""
         if self.run_at is not None:
             return self.run_at
-        return whole_ms_up(accepted_at + timedelta(seconds=self.delay or 0))
+        if not self.delay:
+            return whole_ms_down(accepted_at)
+        return whole_ms_up(accepted_at + timedelta(seconds=self.delay))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,16 @@ what was applied no longer matches, and what stands is read back.
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from bson import encode
 from bson.errors import BSONError
+from bson.raw_bson import RawBSONDocument
+from motor.motor_asyncio import AsyncIOMotorCollection
 from pymongo import UpdateMany, UpdateOne
 from pymongo.errors import BulkWriteError
 
-from pipeline.domain.errors import Flaw, Rejected, UnknownOutcome
+from pipeline.domain.errors import UnknownOutcome
 from pipeline.domain.execution import Execution, Outcome
 from pipeline.domain.identity import fingerprint
 from pipeline.domain.job import Entry, Job, Submission
@@ -37,6 +39,7 @@ class Transitions:
 
     def __init__(self, database: Database, clock: Clock, chance: Chance) -> None:
         self._jobs = database.jobs
+        self._raw_jobs = cast("AsyncIOMotorCollection[RawBSONDocument]", database.jobs)
         self._executions = database.executions
         self._queues = database.queues
         self._clock = clock
@@ -45,24 +48,26 @@ class Transitions:
 
     # -- ingest ----------------------------------------------------------------------------
 
-    def check_storable(self, submission: Submission) -> None:
-        """Raise `Rejected` if this submission alone could not be encoded."""
-        try:
-            size = len(encode(documents.new_job(submission, submission.accepted_at)))
-        except (BSONError, OverflowError, RecursionError, TypeError, ValueError) as error:
-            raise Rejected("invalid", Flaw("", f"cannot be stored: {error}")) from None
-        if size > _MAX_DOCUMENT:
-            raise Rejected("too_large", Flaw("", f"is {size} bytes when stored"))
-
     async def insert(self, submissions: Sequence[Submission], now: datetime) -> Sequence[Stored]:
         """One unordered insert; a duplicate key is success (R2)."""
+        await self._remember_queues({submission.spec.queue for submission in submissions})
+        encoded = [_encode(submission, now) for submission in submissions]
+        fit = [index for index, document in enumerate(encoded) if document is not None]
+        verdicts = [Stored.REFUSED] * len(submissions)
+        inserted = await self._insert([submissions[index] for index in fit], encoded)
+        for index, verdict in zip(fit, inserted, strict=True):
+            verdicts[index] = verdict
+        return verdicts
+
+    async def _insert(
+        self, submissions: Sequence[Submission], encoded: Sequence[RawBSONDocument | None]
+    ) -> Sequence[Stored]:
         if not submissions:
             return []
-        await self._remember_queues({submission.spec.queue for submission in submissions})
-        batch = [documents.new_job(submission, now) for submission in submissions]
+        batch = [document for document in encoded if document is not None]
         with translated():
             try:
-                await self._jobs.insert_many(batch, ordered=False)
+                await self._raw_jobs.insert_many(batch, ordered=False)
             except BulkWriteError as error:
                 return await self._verdicts(submissions, error)
         return [Stored.NEW] * len(submissions)
@@ -165,7 +170,8 @@ class Transitions:
         with translated():
             await self._jobs.update_many(condition, {"$set": change, "$inc": {"attempt": 1}})
             won = self._jobs.find(
-                {"_id": {"$in": list(job_ids)}, "lease_id": claim.lease_id, "state": running}
+                {"_id": {"$in": list(job_ids)}, "lease_id": claim.lease_id, "state": running},
+                batch_size=len(job_ids) + 1,
             )
             found = await won.to_list(None)
         return [documents.to_job(document) for document in found]
@@ -225,6 +231,15 @@ class Transitions:
                 await self._jobs.bulk_write([_update(g) for g in groups.values()], ordered=False)
 
 
+def _encode(submission: Submission, now: datetime) -> RawBSONDocument | None:
+    """The document as bytes, or None if this one can never be stored."""
+    try:
+        data = encode(documents.new_job(submission, now))
+    except (BSONError, OverflowError, RecursionError, TypeError, ValueError):
+        return None
+    return RawBSONDocument(data) if len(data) <= _MAX_DOCUMENT else None
+
+
 def _failed_indexes(error: BulkWriteError) -> dict[int, int]:
     """Index → error code; raises when a write-concern error makes even the good ones unknown."""
     details = error.details or {}
@@ -258,23 +273,30 @@ def _condition(group: Sequence[Execution]) -> Document:
     }
 
 
-def _change(execution: Execution) -> list[Document]:
-    """What the record decided, as a pipeline: times are MongoDB's own (R11)."""
+def _change(execution: Execution) -> Document | list[Document]:
+    """What the record decided; times are MongoDB's own (R11)."""
     decision = execution.decision
     target = TRANSITIONS[State.RUNNING, decision.event]
-    change: Document = {"state": target.value, **_counts(execution.outcome)}
-    if target is State.PENDING:
-        change["due_at"] = {"$add": ["$$NOW", round(decision.delay.total_seconds() * 1000)]}
-    else:
-        change["finished_at"] = "$$NOW"
+    change: Document = {"state": target.value}
     if decision.reason is not None:
         change["reason"] = decision.reason
+    counter = _COUNTERS.get(execution.outcome)
+    if target is State.PENDING:
+        return _due_again(change, counter, decision.delay)
+    counted = {"$inc": {counter: 1}} if counter else {}
+    return {"$set": change, "$currentDate": {"finished_at": True}, **counted}
+
+
+def _due_again(change: Document, counter: str | None, delay: timedelta) -> list[Document]:
+    """A due time reckoned from `$$NOW` needs a pipeline, which costs MongoDB twice as much."""
+    change["due_at"] = {"$add": ["$$NOW", round(delay.total_seconds() * 1000)]}
+    if counter:
+        change[counter] = {"$add": [f"${counter}", 1]}
     return [{"$set": change}]
 
 
-def _counts(outcome: Outcome) -> Document:
-    if outcome in (Outcome.FAILED, Outcome.TIMED_OUT):
-        return {"failures": {"$add": ["$failures", 1]}}
-    if outcome is Outcome.LOST:
-        return {"losses": {"$add": ["$losses", 1]}}
-    return {}
+_COUNTERS = {
+    Outcome.FAILED: "failures",
+    Outcome.TIMED_OUT: "failures",
+    Outcome.LOST: "losses",
+}

@@ -50,9 +50,6 @@ class FakeJobStore:
 
     # -- ingest
 
-    def check_storable(self, submission: Submission) -> None:
-        """Everything that the domain accepts fits."""
-
     async def insert(self, submissions: Sequence[Submission], now: datetime) -> Sequence[Stored]:
         with self._call("insert"):
             return [self._insert(submission, now) for submission in submissions]
