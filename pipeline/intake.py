@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from pipeline.domain.body import MAX_JOB_BYTES, read_json, read_spec
-from pipeline.domain.envelope import ACCEPTED_KEY, read_accepted
+from pipeline.domain.body import MAX_JOB_BYTES, check_value, parse_json, read_spec
+from pipeline.domain.envelope import ACCEPTED_KEY, MAX_BYTES, read_accepted
 from pipeline.domain.errors import Flaw, Rejected
 from pipeline.domain.identity import id_of_element, id_of_key
 from pipeline.domain.job import JobSpec, Submission
@@ -45,27 +45,32 @@ Read = Good | Bad
 def read_delivery(delivery: Delivery, now: datetime, chance: Chance) -> Sequence[Read]:
     """Every job of a message, in order; they get `now` and fresh ids where they need them."""
     try:
-        value = read_json(delivery.body)
+        value = parse_json(delivery.body)
     except Rejected as error:
         return [Bad(delivery, 0, delivery.body, error)]
     if delivery.routing_key == ACCEPTED_KEY:
-        return list(_read_elements(delivery, value, _read_own))
+        return list(_read_elements(delivery, value, _read_own, MAX_BYTES))
 
     def stamp(element: Any, index: int | None) -> Submission:
         return _read_foreign(element, index, delivery, now, chance)
 
-    return list(_read_elements(delivery, value, stamp))
+    return list(_read_elements(delivery, value, stamp, MAX_JOB_BYTES))
 
 
 def _read_elements(
-    delivery: Delivery, value: Any, read: Callable[[Any, int | None], Submission]
+    delivery: Delivery, value: Any, read: Callable[[Any, int | None], Submission], most: int
 ) -> Iterator[Read]:
-    """A lone job has no index in its identity; the elements of an array have."""
+    """A lone job has no index in its identity; the elements of an array have.
+
+    Each is judged as it would be alone: one that is nested too deep or too large (`most` bytes)
+    costs only itself. The gateway's own jobs it has measured already, as they were written; here
+    they stand in an envelope and some numbers have grown (`1e15`).
+    """
     elements = value if isinstance(value, list) else [value]
     for index, element in enumerate(elements):
         try:
             submission = read(element, index if isinstance(value, list) else None)
-            _check_size(delivery, element)
+            _check_size(delivery, element, most)
         except Rejected as error:
             body = to_json(element) if isinstance(value, list) else delivery.body
             yield Bad(delivery, index, body, error)
@@ -80,8 +85,9 @@ def _read_own(element: Any, _index: int | None) -> Submission:
 def _read_foreign(
     element: Any, index: int | None, delivery: Delivery, now: datetime, chance: Chance
 ) -> Submission:
+    check_value(element)
     spec = read_spec(element)
-    job_id = _derived_id(spec, index, delivery.message_id)
+    job_id = _derived_id(spec, index, delivery.message_id or None)
     return Submission(
         id=job_id or chance.job_id(),
         accepted_at=now,
@@ -105,9 +111,9 @@ def _derived_id(spec: JobSpec, index: int | None, message_id: str | None) -> str
     return id_of_key(message_id) if index is None else id_of_element(message_id, index)
 
 
-def _check_size(delivery: Delivery, element: Any) -> None:
-    if len(delivery.body) <= MAX_JOB_BYTES:
+def _check_size(delivery: Delivery, element: Any, most: int) -> None:
+    if len(delivery.body) <= most:
         return
     size = len(to_json(element))
-    if size > MAX_JOB_BYTES:
-        raise Rejected("too_large", Flaw("", f"a job of {size} bytes; {MAX_JOB_BYTES} are allowed"))
+    if size > most:
+        raise Rejected("too_large", Flaw("", f"a job of {size} bytes; {most} are allowed"))

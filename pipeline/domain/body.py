@@ -21,12 +21,17 @@ _INT64 = 2**63
 
 def read_json(data: bytes) -> Any:
     """The JSON value of `data`; raises `Rejected` (`malformed`) for what we do not accept."""
-    try:
-        value = from_json(data, allow_inf_nan=False, cache_strings="keys")
-    except ValueError as error:
-        raise Rejected("malformed", Flaw("", f"not JSON: {error}")) from None
+    value = parse_json(data)
     check_value(value)
     return value
+
+
+def parse_json(data: bytes) -> Any:
+    """The JSON value of `data`, not checked yet: of an array each element is checked alone (R3)."""
+    try:
+        return from_json(data, allow_inf_nan=False, cache_strings="keys")
+    except ValueError as error:
+        raise Rejected("malformed", Flaw("", f"not JSON: {error}")) from None
 
 
 def check_value(value: Any, pointer: str = "", depth: int = 0) -> None:
@@ -83,7 +88,7 @@ def flaws_of(error: ValidationError, body: Any) -> list[Flaw]:
     """Pydantic's complaints as pointers into what the user wrote, one for each place."""
     flaws: dict[str, Flaw] = {}
     for detail in error.errors(include_url=False, include_input=False):
-        pointer = _pointer(detail["loc"], body)
+        pointer = _pointer(detail, body)
         flaws.setdefault(pointer, Flaw(pointer, _sentence(detail)))
     return list(flaws.values())
 
@@ -94,18 +99,24 @@ def _sentence(detail: ErrorDetails) -> str:
     return detail["msg"].removeprefix("Value error, ")
 
 
-def _pointer(location: tuple[int | str, ...], body: Any) -> str:
-    """Only the steps that exist in the body: pydantic also names the members of unions."""
-    parts: list[str] = []
+def _pointer(detail: ErrorDetails, body: Any) -> str:
+    """Only steps that exist in the body: pydantic also names the members of unions, which nobody
+    wrote. A missing field is the exception: it is named where it should be."""
+    location = detail["loc"]
+    parts = []
     for step in location:
-        if isinstance(body, dict) and (step in body or not parts or step == location[-1]):
-            body = body.get(step)
-        elif isinstance(body, list) and isinstance(step, int) and step < len(body):
+        if _has(body, step):
             body = body[step]
-        else:
-            continue
-        parts.append(_escape(str(step)))
-    return "".join(f"/{part}" for part in parts)
+            parts.append(step)
+    if detail["type"] == "missing":
+        parts.append(location[-1])
+    return "".join(f"/{_escape(str(part))}" for part in parts)
+
+
+def _has(body: Any, step: int | str) -> bool:
+    if isinstance(body, dict):
+        return step in body
+    return isinstance(body, list) and isinstance(step, int) and step < len(body)
 
 
 def _escape(part: str) -> str:

@@ -5,6 +5,7 @@ A JSON array of `{id, accepted_at, traceparent, spec}`, at most 500 jobs and 1 M
 reader checks every field like a stranger's.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,12 +13,13 @@ from uuid import UUID
 
 from pydantic_core import to_json
 
-from pipeline.domain.body import read_spec
+from pipeline.domain.body import check_value, read_spec
 from pipeline.domain.errors import Flaw, Rejected
-from pipeline.domain.job import Submission
+from pipeline.domain.job import FIRST_INSTANT, LAST_INSTANT, Submission
 
 SUBMIT_KEY, ACCEPTED_KEY = "job.submit", "job.accepted"
 MAX_JOBS, MAX_BYTES = 500, 1024 * 1024
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def encode_accepted(submissions: Sequence[Submission]) -> Iterator[bytes]:
@@ -53,6 +55,7 @@ def read_accepted(value: Any) -> Submission:
     if not isinstance(value, dict):
         raise Rejected("invalid", Flaw("", "must be an object with id, accepted_at and spec"))
     try:
+        check_value(value.get("spec"))
         spec = read_spec(value.get("spec"))
     except Rejected as error:
         moved = (Flaw(f"/spec{flaw.pointer}", flaw.detail) for flaw in error.flaws)
@@ -81,10 +84,13 @@ def _instant(value: Any) -> datetime:
         instant = None
     if instant is None or instant.utcoffset() != timedelta(0):
         raise Rejected("invalid", Flaw("/accepted_at", "must be an RFC 3339 time in UTC"))
+    if not FIRST_INSTANT <= instant < LAST_INSTANT:
+        raise Rejected("invalid", Flaw("/accepted_at", "must lie between 1970 and 2200"))
     return instant
 
 
 def _traceparent(value: Any) -> str | None:
-    if value is None or (isinstance(value, str) and len(value) <= 128):
+    """It becomes a header of requests to others: nothing but a trace context may pass."""
+    if value is None or (isinstance(value, str) and _TRACEPARENT.fullmatch(value)):
         return value
-    raise Rejected("invalid", Flaw("/traceparent", "must be a short string"))
+    raise Rejected("invalid", Flaw("/traceparent", "must be a W3C trace context"))

@@ -31,7 +31,8 @@ class Rejected(DueQError):
     """The request can never succeed as it is.
 
     `code` is one of a small, documented set of words: `malformed` (not JSON we accept), `invalid`
-    (JSON, but not a job), `too_large`, `unsupported` (understood, but not offered).
+    (JSON, but not a job), `too_large`, `unsupported` (understood, but not offered), `conflict` (its
+    idempotency key names another job).
     """
 
     def __init__(self, code: str, *flaws: Flaw) -> None:

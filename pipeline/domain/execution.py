@@ -16,6 +16,8 @@ from pipeline.domain.states import Event
 
 MAX_LOST = 3
 """So many losses make a job poison: it takes its workers down."""
+_LONGEST_DELAY = timedelta(days=366)
+"""What a server may ask for by Retry-After; no due time may lie beyond what MongoDB can write."""
 
 
 class Outcome(StrEnum):
@@ -182,8 +184,9 @@ def _after_failure(job: Job, lot: float, after: timedelta | None) -> Decision:
     failures = job.failures + 1
     if not job.spec.retry.allows_another(failures):
         return Decision(Event.DIE, reason="exhausted")
-    delay = after if after is not None else job.spec.retry.delay_after(failures, lot)
-    return Decision(Event.RETRY, delay=delay)
+    if after is None:
+        return Decision(Event.RETRY, delay=job.spec.retry.delay_after(failures, lot))
+    return Decision(Event.RETRY, delay=min(max(after, timedelta(0)), _LONGEST_DELAY))
 
 
 def _after_loss(job: Job) -> Decision:

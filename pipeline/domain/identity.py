@@ -37,7 +37,10 @@ def born_at(job_id: str) -> datetime | None:
         return None
     if parsed.version != 7:
         return None
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=parsed.int >> 80)
+    try:
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=parsed.int >> 80)
+    except OverflowError:  # its 48 bits reach beyond the year 9999
+        return None
 
 
 def fingerprint(body: dict[str, Any]) -> str:

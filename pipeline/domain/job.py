@@ -31,6 +31,7 @@ from pipeline.domain.states import State
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 TASK_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"
+FIRST_INSTANT = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_INSTANT = datetime(2200, 1, 1, tzinfo=UTC)
 _RFC3339 = re.compile(r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
 _TEN_YEARS = 10 * 366 * 86_400
@@ -43,10 +44,10 @@ def _is_rfc3339(value: object) -> object:
 
 
 def _in_range(value: datetime) -> datetime:
-    value = value.astimezone(UTC)
-    if not datetime(1970, 1, 1, tzinfo=UTC) <= value < LAST_INSTANT:
+    # Compared before it is converted: year 1 with +12:00 is no instant that UTC can write.
+    if not FIRST_INSTANT <= value < LAST_INSTANT:
         raise ValueError("must lie between the years 1970 and 2200")
-    return whole_ms_up(value)
+    return whole_ms_up(value.astimezone(UTC))
 
 
 def _without_nul(value: str) -> str:

@@ -4,9 +4,9 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, Strict
 
-Seconds = Annotated[FiniteFloat, Field(ge=0, le=366 * 86_400)]
+Seconds = Annotated[FiniteFloat, Strict(), Field(ge=0, le=366 * 86_400)]
 
 
 class Backoff(StrEnum):
@@ -40,12 +40,12 @@ class RetryPolicy(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    max_attempts: Annotated[int, Field(ge=1, le=1000)] = 5
+    max_attempts: Annotated[int, Strict(), Field(ge=1, le=1000)] = 5
     backoff: Backoff | Annotated[list[Seconds], Field(min_length=1, max_length=100)] = (
         Backoff.EXPONENTIAL
     )
     base: Seconds = 10.0
-    factor: Annotated[FiniteFloat, Field(ge=1, le=100)] = 2.0
+    factor: Annotated[FiniteFloat, Strict(), Field(ge=1, le=100)] = 2.0
     max_delay: Seconds = 3600.0
     jitter: Jitter = Jitter.FULL
 
@@ -81,4 +81,4 @@ class RetryPolicy(BaseModel):
         try:
             return self.base * self.factor ** (failures - 1)
         except OverflowError:
-            return self.max_delay
+            return self.max_delay if self.base else 0.0

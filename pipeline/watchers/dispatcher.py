@@ -30,10 +30,13 @@ class Dispatcher:
         return Loop("dispatcher", self.step, poll, clock, chance, self._queue.await_dispatch)
 
     async def step(self) -> None:
-        """Dispatch until nothing more is due within the look-ahead, then expire."""
+        """Expire, then dispatch until nothing more is due within the look-ahead.
+
+        Expiry comes first because it needs no Redis: it goes on while Redis is away.
+        """
+        await self._expire()
         while await self._dispatch() == _BATCH:
             pass
-        await self._expire()
 
     async def _dispatch(self) -> int:
         entries = await self._store.dispatch(self._lookahead, _BATCH)

@@ -8,7 +8,7 @@ beside the living worker itself.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from pipeline.domain.execution import ErrorInfo, Execution, Lost, conclude
@@ -26,8 +26,11 @@ _log = log(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Sighting:
+    """The same Redis, seen at every look from `since` to `last` (monotonic)."""
+
     incarnation: Incarnation
     since: float
+    last: float
 
 
 class Reaper:
@@ -52,22 +55,38 @@ class Reaper:
                 await self._reap(name)
 
     async def _is_settled(self, name: str) -> bool:
-        """After an outage of Redis every lease has run out; the living need time to extend."""
+        """After an outage of Redis every lease has run out; the living need time to extend.
+
+        Out of reach for a while and then the same as before is an outage too: it shows as a gap
+        between our looks. Half a lease of it harms nobody, heartbeats are a third apart.
+        """
         incarnation = await self._queue.incarnation(name)
         now = self._clock.monotonic()
         seen = self._seen.get(name)
-        if seen is None or seen.incarnation != incarnation:
-            self._seen[name] = _Sighting(incarnation, now)
-            return False
+        if seen is None or seen.incarnation != incarnation or now - seen.last > self._lease / 2:
+            seen = _Sighting(incarnation, now, now)
+        self._seen[name] = replace(seen, last=now)
         return incarnation.generation is not None and now - seen.since >= self._lease
 
     async def _reap(self, name: str) -> None:
         while expired := await self._queue.expired(name, _BATCH):
             jobs = await self._store.get_many([lease.job_id for lease in expired])
-            await self._requeue(name, expired, jobs)
-            await self._drop(name, expired, jobs)
+            same = await self._still_expired(name, expired)
+            await self._requeue(name, same, jobs)
+            await self._drop(name, same, jobs)
             if len(expired) < _BATCH:
                 return
+
+    async def _still_expired(
+        self, name: str, expired: Sequence[ExpiredLease]
+    ) -> Sequence[ExpiredLease]:
+        """Those that were out before the documents were read and are out after it.
+
+        Were we held up in between, others have reaped, and a job we read as `running` may be its
+        next attempt under a living lease: it would be lost for nothing.
+        """
+        still = set(await self._queue.expired(name, _BATCH))
+        return [lease for lease in expired if lease in still]
 
     async def _requeue(
         self, name: str, expired: Sequence[ExpiredLease], jobs: Mapping[str, Job]

@@ -78,6 +78,7 @@ class Reconciler:
     async def _pass(self, seen: dict[str, Incarnation]) -> None:
         """Everything `queued`. What is remembered afterwards was read before (H18): a wipe during
         the pass shows as another generation at the next look."""
+        await self._pause_again(seen)
         for name, incarnation in seen.items():
             if incarnation.generation is None:
                 await self._queue.begin_generation(name, self._chance.token())
@@ -154,6 +155,13 @@ class Reconciler:
         await lose(gone, self._store, self._queue, self._clock)
 
     # -- pauses --------------------------------------------------------------------------------
+
+    async def _pause_again(self, seen: dict[str, Incarnation]) -> None:
+        """In a Redis that is another, at once and before any job is there to be leased. A resume
+        under way at this moment is undone, and done again by `_keep_pauses` two looks later."""
+        for name in sorted(await self._store.paused_queues()):
+            if name in seen and self._known.get(name) != seen[name]:
+                await self._queue.pause(name)
 
     async def _keep_pauses(self, names: Sequence[str]) -> None:
         """Redis follows MongoDB, but only where two looks in a row disagree the same way: between

@@ -1,0 +1,75 @@
+"""The gateway as an ASGI application: ports in, routes out.
+
+It stores nothing. A 202 means that RabbitMQ has confirmed the job (R1); everything else is read
+from the stores. A gateway that dies takes only requests that were not answered.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+
+from gateway import problems
+from gateway.acceptance import Acceptance
+from gateway.coalescer import Coalescer
+from gateway.deps import GatewayDeps
+from gateway.fast_lane import FastLane
+from gateway.guard import Guard
+from gateway.openapi import describe
+from gateway.routes import health, jobs, queues
+from gateway.routes.submit import Submit
+
+__all__ = ["GatewayDeps", "create_app"]
+
+
+def create_app(deps: GatewayDeps) -> FastAPI:
+    """The application; it does nothing until its lifespan begins."""
+    coalescer = Coalescer(deps.intake)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with coalescer.running():
+            yield
+
+    # The usual pages for the API load their scripts from elsewhere.
+    app = FastAPI(
+        title="DueQ",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.deps = deps
+    app.state.stopping = False
+    app.state.started = deps.clock.monotonic()
+    app.state.started_at = deps.clock.now()
+    problems.install(app)
+    submit = Submit(deps, Acceptance(deps, coalescer, lambda: bool(app.state.stopping)))
+    _route(app, submit)
+    app.add_middleware(FastLane, posts=submit.posts)
+    app.add_middleware(  # the last one added is the first to see a request
+        Guard,
+        bind_is_loopback=deps.bind_is_loopback,
+        request_bytes=deps.limits.request_bytes,
+    )
+    return app
+
+
+def _route(app: FastAPI, submit: Submit) -> None:
+    """Every route; those without `/api` are hidden from the description."""
+    for path, endpoint in submit.posts.items():
+        app.add_route(path, endpoint, methods=["POST"])
+    app.include_router(jobs.router, prefix="/api")
+    app.include_router(queues.router, prefix="/api")
+    app.include_router(queues.workers, prefix="/api")
+    app.include_router(health.router)
+    # The plain clients of the systems that this one replaces.
+    app.include_router(jobs.router, include_in_schema=False)
+    app.include_router(queues.workers, include_in_schema=False)
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        return describe(generate())
+
+    app.openapi = openapi  # type: ignore[method-assign]

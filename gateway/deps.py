@@ -1,0 +1,59 @@
+"""What the gateway stands on, given by the entry point."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Annotated, Protocol
+
+from fastapi import Depends
+from starlette.requests import Request
+
+from pipeline.domain.body import MAX_JOB_BYTES
+from pipeline.ports import Chance, Clock, Intake, JobStore, LeaseQueue
+
+
+class ReadyIntake(Intake, Protocol):
+    """An intake that knows whether it could publish now."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether a publish could go out now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of everything a client may ask for."""
+
+    request_bytes: int = 16 * 1024 * 1024
+    job_bytes: int = MAX_JOB_BYTES
+    batch_jobs: int = 10_000
+    page_jobs: int = 500
+    peek_jobs: int = 500
+    readable_within: timedelta = timedelta(seconds=2)
+    """How long a job accepted a moment ago is waited for."""
+    young: timedelta = timedelta(seconds=10)
+    """An id younger than this may be on its way through RabbitMQ."""
+    wait: timedelta = timedelta(seconds=60)
+    """The longest `Prefer: wait`."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayDeps:
+    """Ports and facts; `bind_is_loopback` turns on the checks of Host and Origin."""
+
+    intake: ReadyIntake
+    store: JobStore
+    queue: LeaseQueue
+    clock: Clock
+    chance: Chance
+    bind_is_loopback: bool = True
+    limits: Limits = field(default_factory=Limits)
+
+
+def deps_of(request: Request) -> GatewayDeps:
+    """The ports of the application that serves this request."""
+    deps: GatewayDeps = request.app.state.deps
+    return deps
+
+
+Deps = Annotated[GatewayDeps, Depends(deps_of)]

@@ -1,0 +1,33 @@
+"""The bytes of a request, counted while they arrive: nobody makes us hold more than the limit."""
+
+from http import HTTPStatus
+
+from starlette.requests import Request
+
+from gateway.problems import Refused
+
+
+async def read_body(request: Request, limit: int, what: str) -> bytes:
+    """The whole body; raises `Refused` (413, naming `what`) as soon as it is over the limit."""
+    receive = request.receive
+    message = await receive()
+    if not message.get("more_body") and message["type"] == "http.request":
+        body: bytes = message.get("body", b"")
+        _check(len(body), limit, what)
+        return body
+    parts: list[bytes] = []
+    size = 0
+    while message["type"] == "http.request":
+        part = message.get("body", b"")
+        size += len(part)
+        _check(size, limit, what)
+        parts.append(part)
+        if not message.get("more_body"):
+            return b"".join(parts)
+        message = await receive()
+    raise Refused(HTTPStatus.BAD_REQUEST, "the client went away before the body was complete")
+
+
+def _check(size: int, limit: int, what: str) -> None:
+    if size > limit:
+        raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{what} may have {limit} bytes at most")

@@ -1,0 +1,192 @@
+"""The jobs that are there: list, look, cancel, retry, delete, and their attempts."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from hashlib import blake2b
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import orjson
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import PlainTextResponse, Response
+
+from gateway.cursor import read_cursor, write_cursor
+from gateway.deps import Deps, GatewayDeps
+from gateway.patience import appears
+from gateway.rendering import json_response, last_attempt, render_execution, render_job
+from pipeline import operator
+from pipeline.domain.errors import Flaw, NotFound, Rejected
+from pipeline.domain.execution import Execution
+from pipeline.domain.identity import born_at
+from pipeline.domain.job import Instant, Job, Kind
+from pipeline.domain.states import State
+from pipeline.ports import JobFilter
+
+router = APIRouter(tags=["jobs"])
+Status = Literal["pending", "queued", "running", "succeeded", "dead", "cancelled", "failed"]
+
+
+class ListQuery(BaseModel):
+    """What a list may be narrowed by; an unknown parameter is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    status: Annotated[
+        list[Status], Field(description="May repeat; `failed` is another word for `dead`.")
+    ] = []
+    queue: str | None = None
+    kind: Kind | None = None
+    name: str | None = None
+    tag: str | None = None
+    schedule_id: str | None = None
+    created_after: Instant | None = None
+    created_before: Instant | None = None
+    q: Annotated[str | None, Field(description="The start of the name.")] = None
+    limit: Annotated[int, Field(ge=1)] = 50
+    cursor: Annotated[str | None, Field(description="`next_cursor` of the last page.")] = None
+
+    def filter(self) -> JobFilter:
+        """The same, in the words of the store."""
+        return JobFilter(
+            states=frozenset(State("dead" if word == "failed" else word) for word in self.status),
+            queue=self.queue,
+            kind=self.kind,
+            name=self.name,
+            tag=self.tag,
+            schedule_id=self.schedule_id,
+            created_after=self.created_after,
+            created_before=self.created_before,
+            q=self.q,
+        )
+
+
+@router.get("/jobs", summary="List jobs, newest first", response_class=Response)
+async def list_jobs(deps: Deps, query: Annotated[ListQuery, Query()]) -> Response:
+    """`{items, next_cursor}`."""
+    most = deps.limits.page_jobs
+    if query.limit > most:
+        raise Rejected("invalid", Flaw("/limit", f"must be {most} at most"))
+    page = await deps.store.list(query.filter(), query.limit, read_cursor(query.cursor))
+    items = await _render_all(page.jobs, deps)
+    return json_response({"items": items, "next_cursor": write_cursor(page.next_after)})
+
+
+@router.get("/job", summary="One job, by parameter", response_class=Response)
+async def show_by_parameter(
+    deps: Deps, request: Request, job_id: Annotated[str, Query()]
+) -> Response:
+    """As `/jobs/{job_id}`."""
+    return await show_job(job_id, deps, request)
+
+
+@router.get("/jobs/{job_id}", summary="One job", response_class=Response)
+async def show_job(job_id: str, deps: Deps, request: Request) -> Response:
+    """The job with its `ETag`; one that was accepted a moment ago is waited for."""
+    job = await _find(job_id, deps)
+    (rendered,) = await _render_all([job], deps)
+    body = orjson.dumps(rendered)
+    etag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
+    if etag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers={"ETag": etag})
+    return Response(body, headers={"ETag": etag}, media_type="application/json")
+
+
+@router.get("/jobs/{job_id}/executions", summary="Its attempts", response_class=Response)
+async def list_executions(job_id: str, deps: Deps) -> Response:
+    """Oldest first, all of them."""
+    job = await _find(job_id, deps)
+    attempts = await deps.store.executions(job.id)
+    items = [render_execution(attempt) for attempt in attempts]
+    return json_response({"items": items, "next_cursor": None})
+
+
+@router.get("/jobs/{job_id}/executions/{attempt}", summary="One", response_class=Response)
+async def show_execution(job_id: str, attempt: int, deps: Deps) -> Response:
+    """One attempt that has ended."""
+    return json_response(render_execution(await _execution(job_id, attempt, deps)))
+
+
+@router.get(
+    "/jobs/{job_id}/executions/{attempt}/log",
+    summary="Its captured output",
+    response_class=PlainTextResponse,
+)
+async def show_log(job_id: str, attempt: int, deps: Deps) -> Response:
+    """What the attempt wrote: stdout, then stderr, then the long story of its error."""
+    execution = await _execution(job_id, attempt, deps)
+    return PlainTextResponse(_log_of(execution))
+
+
+@router.post("/jobs/{job_id}/cancel", summary="Cancel, also while running", response_class=Response)
+async def cancel_job(job_id: str, deps: Deps) -> Response:
+    """The job, cancelled; 409 if it had ended otherwise."""
+    job = await _find(job_id, deps)
+    return await _answer(await operator.cancel(job.id, deps.store, deps.clock), deps)
+
+
+@router.post("/jobs/{job_id}/retry", summary="Redrive a dead or cancelled job")
+async def retry_job(job_id: str, deps: Deps) -> Response:
+    """The job, pending and due now; 409 if it is neither dead nor cancelled."""
+    job = await _find(job_id, deps)
+    return await _answer(await operator.redrive(job.id, deps.store, deps.queue), deps)
+
+
+@router.delete("/jobs/{job_id}", summary="Remove a job that is not running", status_code=204)
+async def delete_job(job_id: str, deps: Deps) -> Response:
+    """The job and its executions are gone; 409 while it runs."""
+    job = await _find(job_id, deps)
+    await operator.bury(job.id, deps.store)
+    return Response(status_code=204)
+
+
+async def _find(job_id: str, deps: GatewayDeps) -> Job:
+    """The job; one whose id was made a moment ago may still be on its way (RabbitMQ, ingest)."""
+    wanted = _canonical(job_id)
+    within = deps.limits.readable_within if _is_young(wanted, deps) else timedelta(0)
+    job = await appears(lambda: deps.store.get(wanted), within, deps.clock)
+    if job is None:
+        raise NotFound(f"there is no job {wanted}")
+    return job
+
+
+def _canonical(job_id: str) -> str:
+    try:
+        return str(UUID(job_id))
+    except ValueError:
+        raise NotFound("there is no such job: an id is a UUID") from None
+
+
+def _is_young(job_id: str, deps: GatewayDeps) -> bool:
+    """Measured against an id of our own: UUIDv7 carry their maker's wall clock, and that may be
+    minutes away from MongoDB's, which is what `Clock` tells (R11)."""
+    born, now = born_at(job_id), born_at(deps.chance.job_id())
+    return born is not None and now is not None and abs(now - born) < deps.limits.young
+
+
+async def _execution(job_id: str, attempt: int, deps: GatewayDeps) -> Execution:
+    job = await _find(job_id, deps)
+    name = (job.id, attempt)
+    found = (await deps.store.executions_by_id([name])).get(name)
+    if found is None:
+        raise NotFound(f"there is no record of attempt {attempt} of job {job.id}")
+    return found
+
+
+async def _answer(job: Job, deps: GatewayDeps) -> Response:
+    (rendered,) = await _render_all([job], deps)
+    return json_response(rendered)
+
+
+async def _render_all(jobs: Sequence[Job], deps: GatewayDeps) -> list[dict[str, Any]]:
+    """Each with its last record; one question for the whole page."""
+    names = [(job.id, last_attempt(job)) for job in jobs if last_attempt(job) > 0]
+    last = await deps.store.executions_by_id(names) if names else {}
+    return [render_job(job, last.get((job.id, last_attempt(job)))) for job in jobs]
+
+
+def _log_of(execution: Execution) -> str:
+    parts = [str(execution.report.get(name) or "") for name in ("stdout", "stderr")]
+    if not any(parts) and execution.error is not None:
+        parts = [execution.error.detail or execution.error.message]
+    return "\n".join(part.rstrip("\n") for part in parts if part) + "\n" if any(parts) else ""

@@ -1,0 +1,99 @@
+"""Queues, workers, counts: what waits where, and who works on it."""
+
+import asyncio
+import re
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from gateway.deps import Deps, GatewayDeps
+from gateway.rendering import json_response, render_peeked, render_queue, render_worker
+from pipeline.domain.errors import Flaw, NotFound, Rejected
+from pipeline.domain.job import NAME
+from pipeline.domain.states import VISIBLE_STATES
+from pipeline.ports import QueueView
+
+router = APIRouter(tags=["queues"])
+workers = APIRouter(tags=["workers"])
+_NAME = re.compile(NAME)
+
+
+@router.get("/queues", summary="All queues", response_class=Response)
+async def list_queues(deps: Deps) -> Response:
+    """Every queue that has work or is paused, by name."""
+    items = [render_queue(view) for view in await _views(deps)]
+    return json_response({"items": items, "next_cursor": None})
+
+
+@router.get("/queues/{queue}", summary="One queue", response_class=Response)
+async def show_queue(queue: str, deps: Deps) -> Response:
+    """Delayed, ready and leased counts, the oldest wait in seconds, whether it is paused."""
+    if queue not in await _names(deps):
+        raise NotFound(f"there is no queue {queue!r}")
+    return json_response(render_queue(await deps.queue.view(queue)))
+
+
+@router.get("/queues/{queue}/peek", summary="The next jobs in order", response_class=Response)
+async def peek_queue(queue: str, deps: Deps, n: Annotated[int, Query(ge=1)] = 10) -> Response:
+    """As they would be leased: what is ready, then what is delayed."""
+    if n > deps.limits.peek_jobs:
+        raise Rejected("invalid", Flaw("/n", f"must be {deps.limits.peek_jobs} at most"))
+    waiting = await deps.queue.peek(_checked(queue), n)
+    return json_response({"items": [render_peeked(job) for job in waiting], "next_cursor": None})
+
+
+@router.post("/queues/{queue}/pause", summary="Lease nothing from it", response_class=Response)
+async def pause_queue(queue: str, deps: Deps) -> Response:
+    """Truth first: were Redis lost in between, the reconciler pauses it there again."""
+    await deps.store.pause_queue(_checked(queue))
+    await deps.queue.pause(queue)
+    return json_response(render_queue(await deps.queue.view(queue)))
+
+
+@router.post("/queues/{queue}/resume", summary="Lease from it again", response_class=Response)
+async def resume_queue(queue: str, deps: Deps) -> Response:
+    """In the same order as `pause`, for the same reason."""
+    await deps.store.resume_queue(_checked(queue))
+    await deps.queue.resume(queue)
+    return json_response(render_queue(await deps.queue.view(queue)))
+
+
+@workers.get("/workers", summary="Who is alive", response_class=Response)
+async def list_workers(deps: Deps) -> Response:
+    """The workers that have been heard of within their time."""
+    alive = sorted(await deps.queue.workers(), key=lambda worker: worker.id)
+    return json_response({"items": [render_worker(each) for each in alive], "next_cursor": None})
+
+
+@router.get("/stats", summary="Counts of everything", response_class=Response)
+async def show_stats(deps: Deps) -> Response:
+    """Jobs by state, queues, workers."""
+    counts = await deps.store.counts()
+    alive = await deps.queue.workers()
+    return json_response(
+        {
+            "jobs": {state: counts.get(state, 0) for state in sorted(VISIBLE_STATES)},
+            "queues": [render_queue(view) for view in await _views(deps)],
+            "workers": {
+                "alive": len(alive),
+                "slots": sum(worker.concurrency for worker in alive),
+                "running": sum(worker.running for worker in alive),
+            },
+        }
+    )
+
+
+def _checked(queue: str) -> str:
+    if not _NAME.fullmatch(queue):
+        raise NotFound(f"there is no queue {queue!r}: a name matches {NAME}")
+    return queue
+
+
+async def _names(deps: GatewayDeps) -> frozenset[str]:
+    return await deps.queue.queues() | await deps.store.active_queues()
+
+
+async def _views(deps: GatewayDeps) -> list[QueueView]:
+    names = sorted(await _names(deps))
+    return list(await asyncio.gather(*(deps.queue.view(name) for name in names)))

@@ -1,0 +1,33 @@
+"""`dueq`: everything a person types.
+
+Each noun is a module; what it needs is imported when it runs, so that `dueq --help` is there at
+once. Data goes to stdout, all else to stderr; the exit codes are in `exits`.
+"""
+
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """The entry point of the `dueq` command."""
+    from infra.cli.app import app
+    from infra.cli.output import tell
+    from infra.exits import CommandFailed, Exit
+
+    try:
+        app(args=with_bare_wait(sys.argv[1:]), prog_name="dueq")
+    except CommandFailed as failure:
+        tell(f"dueq: {failure}")
+        sys.exit(failure.code)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(Exit.FAILED)
+
+
+def with_bare_wait(arguments: Sequence[str]) -> list[str]:
+    """`--wait` alone waits without end: typer has no options whose value may be left out."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    ours = ["--wait=inf" if argument == "--wait" else argument for argument in arguments[:end]]
+    return [*ours, *arguments[end:]]

@@ -1,0 +1,19 @@
+"""The tree of commands."""
+
+import typer
+
+from infra.cli import config, everything, job, queue, roles
+
+app = typer.Typer(
+    name="dueq",
+    help="A distributed job scheduler: on time, and nothing it accepted is ever lost.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+everything.add_to(app)
+roles.add_to(app)
+app.add_typer(job.app, name="job")
+app.add_typer(queue.app, name="queue")
+config.add_to(app)

@@ -1,0 +1,109 @@
+"""The gateway as commands see it: JSON over HTTP, and an exit code for each way to fail.
+
+No retries: a person who reads "does not answer" decides himself, and a submit has its
+`--idempotency-key` for saying the same twice.
+"""
+
+import json
+from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from typing import Any, cast
+from urllib.parse import urlencode, urlsplit
+
+from infra.exits import CommandFailed, Exit
+
+_TIMEOUT_SECONDS = 30.0
+_CODES = {
+    400: Exit.USAGE,
+    404: Exit.NOT_FOUND,
+    409: Exit.CONFLICT,
+    412: Exit.CONFLICT,
+    413: Exit.USAGE,
+    415: Exit.USAGE,
+    422: Exit.USAGE,
+    502: Exit.UNREACHABLE,
+    503: Exit.UNREACHABLE,
+    504: Exit.UNREACHABLE,
+}
+
+
+class Gateway:
+    """One gateway (or the balancer before several)."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise CommandFailed(Exit.USAGE, f"DUEQ_URL={url!r} is not an http URL with a host")
+        self._url = url
+        self._secure = parts.scheme == "https"
+        self._netloc = parts.netloc.rpartition("@")[2]
+        self._prefix = parts.path.rstrip("/")
+
+    @classmethod
+    def here(cls) -> "Gateway":
+        """The one that DUEQ_URL, or the `dueq up` beside us, names."""
+        from infra.settings import load_settings
+
+        return cls(load_settings().url)
+
+    def get(self, path: str, query: Mapping[str, object] | None = None) -> Any:
+        """The JSON answer; `query` members that are None or empty are left out."""
+        asked = {name: value for name, value in (query or {}).items() if value not in (None, [])}
+        suffix = f"?{urlencode(asked, doseq=True)}" if asked else ""
+        return self._ask("GET", path + suffix)
+
+    def post(
+        self, path: str, body: object = None, headers: Mapping[str, str] | None = None,
+        patience: float = 0,
+    ) -> Any:  # fmt: skip
+        """The JSON answer; `patience` is how many seconds longer than usual it may take."""
+        return self._ask("POST", path, body, headers, patience)
+
+    def _ask(
+        self, method: str, path: str, body: object = None,
+        headers: Mapping[str, str] | None = None, patience: float = 0,
+    ) -> Any:  # fmt: skip
+        sent = json.dumps(body).encode() if body is not None else None
+        described = {"Content-Type": "application/json", "Accept": "application/json"}
+        described |= headers or {}
+        kind = HTTPSConnection if self._secure else HTTPConnection
+        try:
+            connection = kind(self._netloc, timeout=_TIMEOUT_SECONDS + patience)
+            try:
+                connection.request(method, self._prefix + path, sent, described)
+                response = connection.getresponse()
+                return _read(response)
+            finally:
+                connection.close()
+        except (OSError, HTTPException) as error:
+            raise CommandFailed(Exit.UNREACHABLE, self._unreachable(error)) from None
+
+    def _unreachable(self, error: Exception) -> str:
+        why = str(error) or type(error).__name__
+        return (
+            f"the gateway at {self._url} does not answer: {why}\n"
+            "Start everything with `dueq up`, or name another gateway in DUEQ_URL."
+        )
+
+
+def _read(response: HTTPResponse) -> Any:
+    content = response.read()
+    try:
+        value = json.loads(content) if content else None
+    except ValueError:
+        value = None
+    if response.status < 400 and (value is not None or not content):
+        return value
+    if response.status < 400:
+        raise CommandFailed(Exit.FAILED, "the answer is not JSON: is this a DueQ gateway?")
+    raise CommandFailed(_CODES.get(response.status, Exit.FAILED), _problem(response, value))
+
+
+def _problem(response: HTTPResponse, value: object) -> str:
+    """An RFC 9457 problem in words: title, detail, and a line for each flaw."""
+    problem = cast(dict[str, Any], value) if isinstance(value, dict) else {}
+    title = problem.get("title") or f"{response.status} {response.reason}"
+    text = f"{title}: {problem['detail']}" if problem.get("detail") else str(title)
+    for flaw in problem.get("errors") or []:
+        text += f"\n  {flaw.get('pointer') or '/'}: {flaw.get('detail')}"
+    return text

@@ -1,0 +1,104 @@
+"""The small HTTP server of ingest, watcher and worker: /livez, /readyz, /metrics, /stats.
+
+`/livez`: the process runs. `/readyz`: it has set up everything and its servers answer now; each
+is asked, and given a second. Read-only; it takes no jobs.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+from aiohttp import web
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from infra.roles.ports import url_of
+from infra.roles.running import Process
+from pipeline.domain.errors import DueQError
+from pipeline.telemetry import REGISTRY
+
+_CHECK_SECONDS = 1.0
+
+
+@asynccontextmanager
+async def serving(process: Process) -> AsyncIterator[None]:
+    """Serve the probes of a process while the body runs."""
+    runner = web.AppRunner(_app(process), access_log=None, handle_signals=False)
+    await runner.setup()
+    await web.SockSite(runner, process.bound, shutdown_timeout=1.0).start()
+    try:
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def _app(process: Process) -> web.Application:
+    started = process.clock.monotonic()
+    started_at = process.clock.now().isoformat(timespec="milliseconds")
+
+    async def livez(_: web.Request) -> web.Response:
+        return web.json_response({"status": "alive"})
+
+    async def readyz(_: web.Request) -> web.Response:
+        failures = await _failures(process)
+        if failures:
+            return web.json_response({"status": "not ready", "why": failures}, status=503)
+        return web.json_response({"status": "ready"})
+
+    async def metrics(_: web.Request) -> web.Response:
+        headers = {"Content-Type": CONTENT_TYPE_LATEST}
+        return web.Response(body=generate_latest(REGISTRY), headers=headers)
+
+    async def stats(_: web.Request) -> web.Response:
+        about = {
+            "role": process.role,
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "version": dueq_version(),
+            "http": url_of(process.bound),
+            "started_at": started_at.replace("+00:00", "Z"),
+            "uptime": round(process.clock.monotonic() - started, 3),
+            "ready": process.is_ready,
+            "counters": counters(),
+        }
+        return web.json_response(about)
+
+    app = web.Application()
+    for handler in (livez, readyz, metrics, stats):
+        app.router.add_get(f"/{handler.__name__}", handler)
+    return app
+
+
+async def _failures(process: Process) -> dict[str, str]:
+    """What stands against being ready, by server."""
+    if not process.is_ready:
+        return {"process": "starting or stopping"}
+    failures: dict[str, str] = {}
+    for server, check in process.checks.items():
+        try:
+            async with asyncio.timeout(_CHECK_SECONDS):
+                await check()
+        except (DueQError, TimeoutError) as error:
+            failures[server] = str(error) or "no answer in time"
+    return failures
+
+
+def counters() -> dict[str, float]:
+    """What this process has counted: `name` or `name/label/label`, as the gateway's /stats."""
+    found: dict[str, float] = {}
+    for family in REGISTRY.collect():
+        for sample in family.samples:
+            if sample.name.endswith("_total") or family.type == "gauge":
+                name = sample.name.removeprefix("dueq_").removesuffix("_total")
+                found["/".join((name, *sample.labels.values()))] = sample.value
+    return found
+
+
+def dueq_version() -> str:
+    """The installed version; `unknown` when run from a checkout that is not installed."""
+    try:
+        return version("dueq")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,50 @@
+"""`dueq watcher`: dispatcher, reaper, reconciler and sweeper in one process.
+
+Any number of watchers run side by side and none is the leader (R12); a stop or a kill leaves
+nothing that another watcher, or this one started again, does not find.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+
+from infra.roles.clients import beside, declare, queue_of, store_of
+from infra.roles.probes import serving
+from infra.roles.running import Process, keep_time, run_role
+from pipeline.ports import JobStore, LeaseQueue
+from pipeline.watchers.dispatcher import Dispatcher
+from pipeline.watchers.loop import Loop
+from pipeline.watchers.reaper import Reaper
+from pipeline.watchers.reconciler import Reconciler
+from pipeline.watchers.sweeper import Sweeper
+
+
+def run() -> None:
+    """Until a signal."""
+    run_role("watcher", _work)
+
+
+async def _work(process: Process) -> None:
+    async with serving(process), store_of(process) as store, queue_of(process) as queue:
+        await declare(process)
+        loops = _loops(process, store, queue)
+
+        def finish() -> None:
+            for loop in loops:
+                loop.stop()
+
+        async with beside(keep_time(process.clock, store)), asyncio.TaskGroup() as group:
+            for loop in loops:
+                group.create_task(loop.run())
+            process.ready(finish)
+
+
+def _loops(process: Process, store: JobStore, queue: LeaseQueue) -> Sequence[Loop]:
+    settings, clock, chance = process.settings, process.clock, process.chance
+    poll = timedelta(seconds=settings.poll_seconds)
+    return (
+        Dispatcher(store, queue, settings.lookahead).loop(poll, clock, chance),
+        Reaper(store, queue, clock, settings.lease).loop(chance),
+        Reconciler(store, queue, clock, chance, settings.lease).loop(),
+        Sweeper(store).loop(clock, chance),
+    )

@@ -1,0 +1,118 @@
+"""`dueq worker`: runs jobs (`workers`).
+
+On a signal it leases nothing more, waits for what runs, then gives back what is left: another
+worker starts it at once. Killed, its leases run out and the reaper ends what it held.
+"""
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
+
+from infra.exits import CommandFailed, Exit
+from infra.roles.clients import beside, declare, new_store, queue_of, store_of
+from infra.roles.probes import dueq_version, serving
+from infra.roles.running import Process, keep_time, run_role
+from pipeline.broker.target import RabbitTarget
+from pipeline.ports import JobStore, LeaseQueue
+from pipeline.queue.lease_queue import RedisLeaseQueue
+from workers.executors.amqp import AmqpExecutor
+from workers.executors.command import CommandExecutor
+from workers.executors.executors import Executors
+from workers.executors.http import open_http
+from workers.executors.task import TaskExecutor
+from workers.heartbeat import in_own_thread
+from workers.options import WorkerOptions
+from workers.tasks import REGISTRY
+from workers.worker import Worker
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The flags of `dueq worker`."""
+
+    queues: tuple[str, ...]
+    concurrency: int
+    imports: tuple[str, ...]
+    allow_commands: bool
+
+
+def run(asked: Asked) -> None:
+    """Until a signal."""
+    for module in asked.imports:
+        _import(module)
+
+    async def work(process: Process) -> None:
+        await _work(process, asked)
+
+    run_role("worker", work)
+
+
+async def _work(process: Process, asked: Asked) -> None:
+    async with (
+        serving(process),
+        store_of(process) as store,
+        queue_of(process) as queue,
+        beside(keep_time(process.clock, store)),
+    ):
+        await declare(process)
+        async with _executors(process, asked) as executors:
+            options = _options(process, asked)
+            beat = in_own_thread(
+                options, lambda: _ports_of_heartbeat(process), process.clock, process.chance
+            )
+            worker = Worker(options, store, queue, process.clock, process.chance, executors, beat)
+            process.ready(finish=worker.stop)
+            await worker.run()
+
+
+def _options(process: Process, asked: Asked) -> WorkerOptions:
+    return WorkerOptions(
+        id=process.chance.token(),
+        queues=asked.queues,
+        concurrency=asked.concurrency,
+        lease=process.settings.lease,
+        drain=timedelta(seconds=process.settings.drain_seconds),
+    )
+
+
+@asynccontextmanager
+async def _executors(process: Process, asked: Asked) -> AsyncIterator[Executors]:
+    settings = process.settings
+    task = TaskExecutor(REGISTRY, asked.concurrency)
+    try:
+        async with (
+            open_http(settings.http_allow, f"DueQ/{dueq_version()}") as http,
+            RabbitTarget(settings.amqp_url) as target,
+        ):
+            command = CommandExecutor() if asked.allow_commands else None
+            yield Executors(task, http, AmqpExecutor(target.publish), command)
+    finally:
+        task.close()
+
+
+@asynccontextmanager
+async def _ports_of_heartbeat(process: Process) -> AsyncIterator[tuple[JobStore, LeaseQueue]]:
+    """A store and a queue of its own: connections belong to the loop that made them."""
+    store = new_store(process)
+    try:
+        url = process.settings.redis_url
+        async with RedisLeaseQueue(url, process.clock, process.chance) as queue:
+            yield store, queue
+    finally:
+        store.close()
+
+
+def _import(module: str) -> None:
+    """A module with @task functions, also from the current folder; ours come first in the path."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    try:
+        import_module(module)
+    except Exception as error:
+        text = f"--import {module}: {type(error).__name__}: {error}"
+        raise CommandFailed(Exit.USAGE, text) from error

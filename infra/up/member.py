@@ -1,0 +1,124 @@
+"""A process of `dueq up`: started, watched, started again when it dies, stopped with patience.
+
+The kernel stops it when `dueq up` is killed (`infra.local.child`).
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from infra.local.child import OUTPUT, Child, Command
+from infra.up.plan import Member
+
+_BACKOFF_SECONDS = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
+_POLL_SECONDS = 0.03
+_START_SECONDS = 60.0
+_TAIL_LINES = 12
+Tell = Callable[[str], None]
+
+
+class MemberFailed(Exception):
+    """A process did not come up. The text has the end of its log."""
+
+
+class Supervised:
+    """One member of the system, alive or between two lives."""
+
+    def __init__(self, member: Member, data: Path, tell: Tell) -> None:
+        self.member = member
+        self._folder = data / member.name
+        self.log = self._folder / OUTPUT
+        self._tell = tell
+        self._child: Child | None = None
+        self.on_restart: Callable[[], None] = lambda: None
+
+    @property
+    def pid(self) -> int | None:
+        """None while it does not run."""
+        return self._child.pid if self._child and self._child.exit_code is None else None
+
+    @property
+    def url(self) -> str:
+        """Its own HTTP address."""
+        return f"http://127.0.0.1:{self.member.port}"
+
+    async def start(self) -> None:
+        """Start it; returns before it is ready."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        # In our own folder, not in its: the user's modules and files are here.
+        argv = ("env", "-C", str(Path.cwd()), *self.member.argv)
+        command = Command(argv, self.member.environment)
+        self._child = await Child.start(command, self._folder)
+
+    async def until_ready(self) -> None:
+        """Return when /readyz says so; raises `MemberFailed` when it ends or takes too long."""
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                while not await is_ready(self.member.port):
+                    if self._child is not None and self._child.exit_code is not None:
+                        raise self._failure(f"ended with exit code {self._child.exit_code}")
+                    await asyncio.sleep(_POLL_SECONDS)
+        except TimeoutError:
+            raise self._failure(f"was not ready within {_START_SECONDS:.0f} s") from None
+
+    async def watch(self) -> None:
+        """Start it again whenever it dies, until cancelled; at once the first time."""
+        deaths = 0
+        while self._child is not None:
+            began = asyncio.get_running_loop().time()
+            code = await self._child.wait()
+            lived = asyncio.get_running_loop().time() - began
+            deaths = 1 if lived > 2 * _BACKOFF_SECONDS[-1] else deaths + 1
+            pause = _BACKOFF_SECONDS[min(deaths, len(_BACKOFF_SECONDS)) - 1]
+            next_ = f"starting it again in {pause:g} s" if pause else "starting it again"
+            self._tell(f"{self.member.name} died ({_cause(code)}); {next_}. Log: {self.log}")
+            await asyncio.sleep(pause)
+            await self.start()
+            self.on_restart()
+
+    async def stop(self, patience: float) -> None:
+        """TERM, then KILL after `patience` seconds; whatever it still held is taken up later."""
+        if self._child is None:
+            return
+        if self._child.exit_code is None:
+            with suppress(ProcessLookupError):
+                os.kill(self._child.pid, signal.SIGTERM)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await self._child.wait()
+        self.kill()
+        await self._child.stop()
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+    def _failure(self, what: str) -> MemberFailed:
+        lines = self.log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
+        tail = "\n".join(f"    {line}" for line in lines) or "    (it printed nothing)"
+        return MemberFailed(f"{self.member.name} {what}. The end of {self.log}:\n{tail}")
+
+
+async def is_ready(port: int) -> bool:
+    """Whether the process on this port answers /readyz with 200."""
+    try:
+        async with asyncio.timeout(2):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                writer.write(b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n")
+                return b" 200 " in await reader.readline()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return False
+
+
+def _cause(code: int) -> str:
+    if code < 0:
+        return signal.Signals(-code).name
+    return f"exit code {code}"

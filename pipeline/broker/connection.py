@@ -1,0 +1,137 @@
+"""A connection to RabbitMQ, and what its loss looks like from inside.
+
+Everything here is bounded in time: `timeout=` of aio-pika does not cover the wait for a connection,
+and a frame for a connection whose writer is gone waits for ever in a full queue. After a crash of
+the broker the heartbeat notices within half a minute; a clean loss is noticed at once.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import aio_pika
+from aio_pika.abc import AbstractConnection
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS
+from aiormq.abc import AbstractChannel
+from aiormq.abc import AbstractConnection as Wire
+
+from pipeline.domain.errors import Unavailable
+from pipeline.ports import Chance, Clock
+
+SERVER = "RabbitMQ"
+HEARTBEAT_SECONDS = 10
+CALL_SECONDS = 5.0
+BROKER_ERRORS = (*CONNECTION_EXCEPTIONS, TimeoutError, EOFError)
+
+# The drivers report each loss several times over, as errors; this package says once what happens.
+for _name in ("aiormq", "aio_pika"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
+
+
+async def connect(url: str, name: str) -> AbstractConnection:
+    """A new connection, shown to operators as `name`; raises one of `BROKER_ERRORS`."""
+    async with asyncio.timeout(CALL_SECONDS):
+        return await aio_pika.connect(
+            url,
+            heartbeat=HEARTBEAT_SECONDS,
+            client_properties={"connection_name": f"dueq {name}"},
+        )
+
+
+async def disconnect(connection: AbstractConnection) -> None:
+    """Close it, or give it up when it does not answer; never raises for the broker."""
+    try:
+        async with asyncio.timeout(CALL_SECONDS):
+            await connection.close()
+    except BROKER_ERRORS:
+        pass
+
+
+def wire_of(connection: AbstractConnection) -> Wire:
+    """The driver's own connection; raises one of `BROKER_ERRORS` when it is gone."""
+    if connection.transport is None:
+        raise ConnectionError("the connection is closed")
+    return connection.transport.connection
+
+
+async def open_channel(
+    connection: AbstractConnection, *, confirms: bool, frame_buffer: int = 10
+) -> AbstractChannel:
+    """A channel without aio-pika's message objects: they double the cost of a small message.
+
+    A publish that cannot be routed raises (`on_return_raises`), where confirms are on.
+    """
+    async with asyncio.timeout(CALL_SECONDS):
+        return await wire_of(connection).channel(
+            publisher_confirms=confirms,
+            frame_buffer_size=frame_buffer,
+            on_return_raises=confirms,
+        )
+
+
+def takes_publishes(connection: AbstractConnection) -> bool:
+    """False while the broker has blocked the connection (memory or disk alarm).
+
+    `ready()` waits for just that; one step of it tells without waiting.
+    """
+    if connection.transport is None:
+        return False
+    step = connection.transport.connection.ready()
+    try:
+        step.send(None)
+    except StopIteration:
+        return True
+    finally:
+        step.close()
+    return False
+
+
+@contextmanager
+def broker_errors(kind: type[Unavailable]) -> Iterator[None]:
+    """Turn whatever the driver raises into `kind`.
+
+    The driver ends the pending calls of a connection that missed its heartbeats with
+    `CancelledError`, though nobody cancelled us: only a cancel that somebody asked for is one.
+    """
+    try:
+        yield
+    except asyncio.CancelledError:
+        if _cancelled_from_outside():
+            raise
+        raise kind(SERVER, "the connection was given up") from None
+    except BROKER_ERRORS as error:
+        raise kind(SERVER, describe(error)) from error
+
+
+def _cancelled_from_outside() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def describe(error: BaseException) -> str:
+    """One line, without the URL's password: driver errors quote only host and port."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return str(error) or type(error).__name__
+
+
+class Backoff:
+    """Waits between attempts to connect: from 0.1 s, doubling to 2 s, wholly by lot.
+
+    Full jitter, so that a crowd that lost the broker together does not come back together.
+    """
+
+    def __init__(self, clock: Clock, chance: Chance) -> None:
+        self._clock = clock
+        self._chance = chance
+        self.failures = 0
+
+    async def wait(self) -> None:
+        """Sleep after one more failure."""
+        self.failures += 1
+        await self._clock.sleep(self._chance.lot() * min(2.0, 0.1 * 2**self.failures))
+
+    def reset(self) -> None:
+        """It worked."""
+        self.failures = 0

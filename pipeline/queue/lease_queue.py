@@ -1,0 +1,275 @@
+"""The lease queue on Redis: who may run what now. A rebuildable index, never the truth (R10).
+
+Guaranteed: every script is atomic for one queue and may be said twice. Assumed: `noeviction`. What
+a crash does: of Redis, everything here is gone and the reconciler puts it back from MongoDB; of the
+caller, leases run out and the reaper takes them.
+
+The instant comes from Redis's own clock inside the script (R11). A test hands in `instant`, so that
+time passes when it says so; in production the word is empty. (Chosen over short leases and real
+waiting, which make a suite slow and, on a busy machine, wrong.)
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from itertools import chain
+from typing import Self
+
+from pipeline.domain.instants import from_ms
+from pipeline.domain.job import Entry
+from pipeline.ports import (
+    Chance,
+    Clock,
+    ExpiredLease,
+    Grant,
+    Incarnation,
+    Lease,
+    Peeked,
+    QueueView,
+    WorkerView,
+)
+from pipeline.queue import scripts
+from pipeline.queue.batches import (
+    BATCH,
+    MS,
+    each_queue,
+    entry_words,
+    expired_words,
+    lease_words,
+    move_words,
+    parts,
+    return_words,
+)
+from pipeline.queue.connect import Lines, Word
+from pipeline.queue.keys import DISPATCH_WAKE, QUEUES, keys_of
+from pipeline.queue.server import ServerFacts, facts_of, read_info
+from pipeline.queue.views import QueueViews
+from pipeline.queue.wakeups import STAND, Wakeups
+from pipeline.queue.worker_registry import WorkerRegistry
+
+_PATIENCE = 5.0
+
+
+def server_time() -> str:
+    """No instant: the script asks Redis for its time."""
+    return ""
+
+
+class RedisLeaseQueue:
+    """`pipeline.ports.LeaseQueue` on Redis. Belongs to the event loop it is used on.
+
+    Leases and their extension have connections of their own: no crowd of other calls starves them.
+    """
+
+    def __init__(
+        self, url: str, clock: Clock, chance: Chance, instant: Callable[[], str] = server_time
+    ) -> None:
+        self._lines = Lines(url, patience=_PATIENCE, most=16)
+        self._leasing = Lines(url, patience=_PATIENCE, most=16)
+        self._standing = Lines(url, patience=STAND + _PATIENCE, most=1000)
+        self._wakeups = Wakeups(self._standing, self._lines, clock, chance)
+        self._views = QueueViews(self._lines, instant)
+        self._registry = WorkerRegistry(self._lines)
+        self._instant = instant
+        self._introduced: set[str] = set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        for lines in (self._lines, self._leasing, self._standing):
+            await lines.aclose()
+
+    async def check_server(self) -> ServerFacts:
+        """What kind of server this is; `Unavailable` when it does not answer."""
+        return await facts_of(self._lines)
+
+    # -- putting in
+
+    async def add(self, entries: Sequence[Entry]) -> None:
+        """Put each into ready (due) or delayed, whatever `leased` says (R4, H16), and wake."""
+        await each_queue(entries, lambda entry: entry.queue, self._add)
+
+    async def _add(self, queue: str, entries: Sequence[Entry]) -> None:
+        await self._introduce(queue)
+        for part in parts(entries):
+            words = [self._instant(), *entry_words(part)]
+            await self._lines.run(scripts.ADD, keys_of(queue).waiting, words)
+
+    async def restore(self, entries: Sequence[Entry]) -> Sequence[str]:
+        """Add those that are in neither ready nor delayed; a lease does not count (R10, H11)."""
+        restored = await each_queue(entries, lambda entry: entry.queue, self._restore)
+        return list(chain.from_iterable(restored))
+
+    async def _restore(self, queue: str, entries: Sequence[Entry]) -> Sequence[str]:
+        await self._introduce(queue)
+        restored: list[str] = []
+        for part in parts(entries):
+            words = [self._instant(), *entry_words(part)]
+            restored += await self._lines.run(scripts.RESTORE, keys_of(queue).waiting, words)
+        return restored
+
+    async def _introduce(self, queue: str) -> None:
+        """Name the queue before anything is in it: no crash leaves jobs that nobody looks for.
+
+        Once a process; after a wipe the reconciler's `begin_generation` names it again.
+        """
+        if queue not in self._introduced:
+            await self._lines.ask("SADD", QUEUES.pattern, queue)
+            self._introduced.add(queue)
+
+    # -- leasing
+
+    async def lease(
+        self, queue: str, *, worker: str, lease_id: str, limit: int, ttl: timedelta
+    ) -> Grant:
+        """Move what is due from delayed to ready, then lease up to `limit` (≤ 1,000) in order.
+
+        Idempotent by `lease_id`: the repeat after a lost reply gives the same jobs. A paused queue
+        has no next due time, since nobody should get up for it.
+        """
+        keys = keys_of(queue)
+        now, next_due, word, *job_ids = await self._leasing.run(
+            scripts.LEASE,
+            [*keys.all, keys.grant_prefix + worker, keys.paused],
+            [self._instant(), min(limit, BATCH), ttl // MS, worker, lease_id],
+        )
+        return Grant(
+            job_ids=job_ids,
+            judged_at=from_ms(now),
+            next_due_at=None if next_due < 0 else from_ms(next_due),
+            paused=word == "paused",
+        )
+
+    async def extend(self, leases: Sequence[Lease], ttl: timedelta) -> None:
+        """Write these leases, new or over another's: MongoDB was asked first (R8, H20)."""
+
+        async def extend_in(queue: str, mine: Sequence[Lease]) -> None:
+            for part in parts(mine):
+                words: list[Word] = [self._instant(), ttl // MS, *lease_words(part)]
+                await self._leasing.run(scripts.EXTEND, keys_of(queue).leases, words)
+
+        await each_queue(leases, lambda lease: lease.queue, extend_in)
+
+    async def ack(self, leases: Sequence[Lease]) -> None:
+        """Remove each lease that is still exactly this one (H13)."""
+        await each_queue(leases, lambda lease: lease.queue, self._ack)
+
+    async def _ack(self, queue: str, leases: Sequence[Lease]) -> None:
+        for part in parts(leases):
+            await self._lines.run(scripts.ACK, keys_of(queue).leases, lease_words(part))
+
+    async def give_back(self, returns: Sequence[tuple[Lease, Entry]]) -> None:
+        """Back to ready or delayed, each under its own lease only (R5, H13), and wake."""
+        await each_queue(returns, lambda pair: pair[0].queue, self._give_back)
+
+    async def _give_back(self, queue: str, returns: Sequence[tuple[Lease, Entry]]) -> None:
+        for part in parts(returns):
+            words: list[Word] = [self._instant(), *return_words(part)]
+            await self._lines.run(scripts.GIVE_BACK, keys_of(queue).all, words)
+
+    # -- reaping
+
+    async def expired(self, queue: str, limit: int) -> Sequence[ExpiredLease]:
+        """Leases past their deadline by Redis's clock, the oldest first; nothing is moved (R9)."""
+        words: list[Word] = [self._instant(), limit]
+        reply = await self._lines.run(scripts.EXPIRED, [keys_of(queue).leased], words)
+        pairs = zip(reply[::2], reply[1::2], strict=True)
+        return [ExpiredLease(job_id, int(deadline)) for job_id, deadline in pairs]
+
+    async def requeue(self, queue: str, moves: Sequence[tuple[ExpiredLease, Entry]]) -> int:
+        """Back to ready (or delayed), each if the same expired lease is still there (H12)."""
+        moved = 0
+        for part in parts(moves):
+            words = [self._instant(), *move_words(part)]
+            moved += await self._lines.run(scripts.REQUEUE, keys_of(queue).all, words)
+        return moved
+
+    async def drop(self, queue: str, expired: Sequence[ExpiredLease]) -> int:
+        """Remove each if the same expired lease is still there (H12)."""
+        dropped = 0
+        for part in parts(expired):
+            words = [self._instant(), *expired_words(part)]
+            dropped += await self._lines.run(scripts.DROP, keys_of(queue).leases, words)
+        return dropped
+
+    async def leased(self, queue: str, job_ids: Sequence[str]) -> frozenset[str]:
+        """Which of these are in `leased`."""
+        found: set[str] = set()
+        for part in parts(job_ids):
+            deadlines = await self._lines.ask("ZMSCORE", keys_of(queue).leased, *part)
+            found.update(job_id for job_id, at in zip(part, deadlines, strict=True) if at)
+        return frozenset(found)
+
+    # -- incarnation
+
+    async def incarnation(self, queue: str) -> Incarnation:
+        """Generation key of this queue and replication id of the server, asked now."""
+        generation, info = await self._lines.ask_all(
+            ("GET", keys_of(queue).generation), ("INFO", "replication")
+        )
+        return Incarnation(generation, read_info(info)["master_replid"])
+
+    async def begin_generation(self, queue: str, generation: str) -> None:
+        """Set the generation key if it is missing; the queue's name first, as in `add`."""
+        await self._lines.ask("SADD", QUEUES.pattern, queue)
+        await self._lines.ask("SET", keys_of(queue).generation, generation, "NX")
+
+    # -- looking and steering
+
+    async def queues(self) -> frozenset[str]:
+        """The names that Redis knows."""
+        return frozenset(await self._lines.ask("SMEMBERS", QUEUES.pattern))
+
+    async def view(self, queue: str) -> QueueView:
+        """Counts and the oldest wait."""
+        return await self._views.view(queue)
+
+    async def peek(self, queue: str, limit: int) -> Sequence[Peeked]:
+        """The next jobs in order, at most 1,000."""
+        return await self._views.peek(queue, limit)
+
+    async def pause(self, queue: str) -> None:
+        """Lease nothing from this queue until `resume`."""
+        await self._lines.ask("SET", keys_of(queue).paused, "1")
+
+    async def resume(self, queue: str) -> None:
+        """Lease again, and wake."""
+        keys = keys_of(queue)
+        words = [keys.ready, keys.delayed, keys.paused, keys.wake]
+        await self._lines.run(scripts.RESUME, words)
+
+    # -- waking
+
+    async def await_work(self, queue: str) -> None:
+        """Return when something was pushed, after `STAND` seconds, or a while after an error."""
+        await self._wakeups.wait(keys_of(queue).wake)
+
+    async def pass_on(self, queue: str) -> None:
+        """Wake another worker of this queue: we took the wake-up and have no slot for it."""
+        await self._wakeups.leave(keys_of(queue).wake)
+
+    async def await_dispatch(self) -> None:
+        """As `await_work`, for a `pending` job due within the look-ahead."""
+        await self._wakeups.wait(DISPATCH_WAKE.pattern)
+
+    async def wake_dispatcher(self) -> None:
+        """One sleeping dispatcher looks now."""
+        await self._wakeups.leave(DISPATCH_WAKE.pattern)
+
+    # -- workers
+
+    async def announce_worker(self, view: WorkerView, ttl: timedelta) -> None:
+        """Write `dueq:worker:<id>`; it vanishes `ttl` after the last call."""
+        await self._registry.announce(view, ttl)
+
+    async def retract_worker(self, worker: str) -> None:
+        """Delete `dueq:worker:<id>`."""
+        await self._registry.retract(worker)
+
+    async def workers(self) -> Sequence[WorkerView]:
+        """Who is alive."""
+        return await self._registry.list()

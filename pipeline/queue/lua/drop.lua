@@ -1,0 +1,14 @@
+-- Drop: remove an expired lease, only if exactly this lease is still there (H12).
+-- KEYS   1 leased  2 prefix of lease keys
+-- ARGV   1 instant, then for each job: id, deadline ms
+-- Reply  how many were removed
+local now, ids, names = now_ms(ARGV[1]), {}, {}
+for i = 2, #ARGV, 2 do
+  local deadline = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[i]))
+  if deadline == tonumber(ARGV[i + 1]) and deadline <= now then
+    ids[#ids + 1] = ARGV[i]; names[#names + 1] = KEYS[2] .. ARGV[i]
+  end
+end
+if #ids > 0 then redis.call('DEL', unpack(names)) end
+each('ZREM', KEYS[1], ids)
+return #ids

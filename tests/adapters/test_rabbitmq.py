@@ -1,0 +1,306 @@
+"""What only RabbitMQ can show: topology, mandatory, confirms, losses of every kind."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import amqpstorm
+import pytest
+import pytest_asyncio
+from amqpstorm.exception import AMQPChannelError, AMQPError
+
+from pipeline.broker.publisher import RabbitIntake
+from pipeline.broker.topology import check_broker, declare_topology
+from pipeline.clock import StoreClock, SystemChance
+from pipeline.domain.errors import Flaw, Rejected, Unavailable, UnknownOutcome
+from pipeline.ports import Delivery
+from tests.broker_worlds import RealWorld, real_world
+from tests.builders import a_submission
+from tests.cable import Cable
+from tests.fakes.clock import ManualClock
+from tests.support import eventually
+
+BAD = Rejected("invalid", Flaw("/delay", "must not be negative"))
+NOWHERE = "amqp://guest:guest@127.0.0.1:1/"
+
+
+@pytest_asyncio.fixture
+async def world(amqp_url: str) -> AsyncIterator[RealWorld]:
+    async with real_world(amqp_url) as real:
+        yield real
+
+
+# ------------------------------------------------------------------------------------ topology
+
+
+async def test_the_topology_is_exactly_what_the_interface_says(world: RealWorld) -> None:
+    """Declared again with the documented arguments; any other argument would be a 406."""
+
+    def declare(channel: amqpstorm.Channel) -> None:
+        for name, type_ in (("dueq.jobs", "topic"), ("dueq.events", "topic")):
+            channel.exchange.declare(name, type_, durable=True)
+        channel.exchange.declare("dueq.parked", "fanout", durable=True)
+        for queue in ("dueq.submit", "dueq.parked"):
+            channel.queue.declare(queue, durable=True, arguments={"x-queue-type": "quorum"})
+
+    await world.as_stranger(declare)
+
+
+async def test_another_argument_is_refused_by_the_broker(world: RealWorld) -> None:
+    arguments = {"x-queue-type": "quorum", "x-delivery-limit": 20}
+    with pytest.raises(AMQPChannelError, match="PRECONDITION_FAILED"):
+        await world.as_stranger(
+            lambda channel: channel.queue.declare("dueq.submit", durable=True, arguments=arguments)
+        )
+
+
+async def test_a_first_declaration_waits_a_second_and_a_second_one_does_not(amqp_url: str) -> None:
+    """A broker killed right after declaring a quorum queue forgets what it confirmed."""
+    clock = ManualClock()
+    assert not (await check_broker(amqp_url)).topology
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(declare_topology(amqp_url, clock))
+        await eventually(lambda: clock.sleeping == 1)
+        assert not first.done()
+        clock.advance(1.0)
+    await declare_topology(amqp_url, clock)  # would wait for ever
+    assert (await check_broker(amqp_url)).topology
+
+
+async def test_the_doctor_sees_the_version_and_changes_nothing(amqp_url: str) -> None:
+    report = await check_broker(amqp_url)
+    assert report.product == "RabbitMQ"
+    assert report.version[0].isdigit()
+    assert not (await check_broker(amqp_url)).topology
+
+
+async def test_the_doctor_says_when_nobody_answers() -> None:
+    with pytest.raises(Unavailable, match="RabbitMQ is unavailable"):
+        await check_broker(NOWHERE)
+
+
+# ------------------------------------------------------------------------------------- publish
+
+
+async def test_a_job_is_persistent(world: RealWorld) -> None:
+    await world.intake.publish([a_submission()])
+
+    def look(channel: amqpstorm.Channel) -> object:
+        message = channel.basic.get("dueq.submit", no_ack=True)
+        assert message is not None
+        return message.properties["delivery_mode"]
+
+    assert await world.as_stranger(look) == 2
+
+
+async def test_a_publish_without_a_queue_is_refused_and_the_queue_is_made_again(
+    world: RealWorld,
+) -> None:
+    """Without `mandatory` the broker would confirm and forget: a 202 for a job that is nowhere."""
+    await world.as_stranger(lambda channel: channel.queue.delete("dueq.submit"))
+    with pytest.raises(Unavailable) as refused:
+        await world.intake.publish([a_submission()])
+    assert not isinstance(refused.value, UnknownOutcome)
+    await eventually(lambda: published(world))
+
+
+async def test_before_the_broker_is_there_a_publish_is_refused_at_once() -> None:
+    async with RabbitIntake(NOWHERE, 5.0, StoreClock(), SystemChance()) as intake:
+        assert not intake.connected
+        with pytest.raises(Unavailable, match="not connected") as refused:
+            await intake.publish([a_submission()])
+        assert not isinstance(refused.value, UnknownOutcome)
+
+
+async def test_a_publish_that_is_cut_off_has_an_unknown_outcome(world: RealWorld) -> None:
+    world.intake_cable.stall()
+    async with asyncio.TaskGroup() as group:
+        publishing = group.create_task(outcome(world))
+        await asyncio.sleep(0.05)
+        world.intake_cable.cut()
+    assert publishing.result() is UnknownOutcome
+
+
+async def test_no_confirm_in_time_is_an_unknown_outcome(world: RealWorld) -> None:
+    world.intake_cable.stall()
+    assert await outcome(world) is UnknownOutcome
+
+
+async def test_a_connection_that_kept_us_waiting_is_replaced(world: RealWorld) -> None:
+    world.intake_cable.stall()
+    await outcome(world)
+    world.intake_cable.flow()
+    world.intake_cable.cut()
+    await eventually(lambda: published(world))
+
+
+async def test_the_intake_connects_again_after_a_loss(world: RealWorld) -> None:
+    for _ in range(3):
+        world.intake_cable.cut()
+        await eventually(lambda: not world.intake.connected)
+        await eventually(lambda: published(world))
+
+
+async def test_a_cancelled_publish_is_cancelled(world: RealWorld) -> None:
+    world.intake_cable.stall()
+    publishing = asyncio.ensure_future(world.intake.publish([a_submission()]))
+    await asyncio.sleep(0.05)
+    publishing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await publishing
+
+
+async def test_an_intake_ends_with_a_publish_still_waiting(amqp_url: str) -> None:
+    async with Cable(amqp_url).laid() as cable:
+        async with RabbitIntake(cable.url, 30.0, StoreClock(), SystemChance()) as intake:
+            await eventually(lambda: intake.connected)
+            cable.stall()
+            publishing = asyncio.ensure_future(intake.publish([a_submission()]))
+            await asyncio.sleep(0.05)
+            cable.flow()
+            cable.cut()
+        with pytest.raises(UnknownOutcome):
+            await publishing
+
+
+# ------------------------------------------------------------------------------------- consume
+
+
+async def test_the_mailbox_survives_the_deletion_of_its_queue(world: RealWorld) -> None:
+    """The broker only cancels the consumer; channel and connection stay, and nothing comes."""
+    await world.send(b"1")
+    await world.mailbox.ack(await take(world))
+    await world.as_stranger(lambda channel: channel.queue.delete("dueq.submit"))
+    async with asyncio.TaskGroup() as group:
+        taking = group.create_task(take(world))
+        await eventually(lambda: sent(world, b"2"))
+    assert taking.result()[0].body == b"2"
+
+
+async def test_the_mailbox_consumes_again_after_every_loss(world: RealWorld) -> None:
+    for number in range(3):
+        await world.send(b"%d" % number)
+        (delivery,) = await take(world)
+        await world.mailbox.ack([delivery])
+        async with asyncio.TaskGroup() as group:
+            taking = group.create_task(take(world))
+            await asyncio.sleep(0.02)
+            world.mailbox_cable.cut()
+            await world.send(b"next")
+        await world.mailbox.ack(taking.result())
+
+
+async def test_the_mailbox_waits_for_a_broker_that_is_not_there_yet(amqp_url: str) -> None:
+    async with Cable(NOWHERE).laid() as cable:
+        world = RealWorld(amqp_url, (cable, cable))
+        async with asyncio.TaskGroup() as group:
+            taking = group.create_task(world.mailbox.take(1))
+            await asyncio.sleep(0.3)
+            assert not taking.done()
+            cable.lead_to(amqp_url)
+            await eventually(lambda: sent(world, b"at last"))
+        assert taking.result()[0].body == b"at last"
+        await world.mailbox.close()
+
+
+async def test_giving_back_a_connection_that_does_not_answer_ends(world: RealWorld) -> None:
+    await world.send(b"held")
+    await take(world)
+    world.mailbox_cable.stall()
+    async with asyncio.timeout(20):
+        await world.mailbox.give_back()
+    world.mailbox_cable.flow()
+    world.mailbox_cable.cut()
+    assert (await take(world))[0].body == b"held"
+
+
+async def test_a_parked_message_keeps_its_properties_but_those_that_would_undo_it(
+    world: RealWorld,
+) -> None:
+    """`expiration` would delete it, `user_id` would be refused and close the channel."""
+    await world.send(
+        b"bad",
+        message_id="m-1",
+        app_id="shop",
+        expiration="100000",
+        user_id="guest",
+        headers={"tenant": "a", "nested": {"x": [1, "two"]}},
+        timestamp=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    (delivery,) = await take(world)
+    await world.mailbox.park(delivery, b"bad", BAD)
+    (letter,) = await world.parked()
+    assert (letter.properties["message_id"], letter.properties["app_id"]) == ("m-1", "shop")
+    assert not letter.properties.get("expiration")
+    assert not letter.properties.get("user_id")
+    assert letter.headers["tenant"] == "a"
+    assert letter.properties["delivery_mode"] == 2
+
+
+async def test_headers_too_large_to_be_written_again_are_left_out(world: RealWorld) -> None:
+    """A header frame beyond the frame size closes the connection: the same message would then
+    come again, for ever."""
+    await world.send(b"bad", headers={"padding": "x" * 120_000})
+    (delivery,) = await take(world)
+    await world.mailbox.park(delivery, b"bad", BAD)
+    (letter,) = await world.parked()
+    assert set(letter.headers) == {"dueq-code", "dueq-error", "dueq-pointer"}
+
+
+async def test_a_reply_reaches_who_asked(world: RealWorld) -> None:
+    await world.send(b"{}", reply_to="answers", correlation_id="c-1")
+    (delivery,) = await take(world)
+    await world.mailbox.reply(delivery, b'{"accepted":1}')
+    (letter,) = await eventually(world.replies)
+    assert letter.body == b'{"accepted":1}'
+    assert letter.properties["correlation_id"] == "c-1"
+
+
+@pytest.mark.parametrize("target", ["no.such.queue", "dueq.submit", "amq.rabbitmq.reply-to.x"])
+async def test_a_reply_that_cannot_be_delivered_harms_nothing(
+    world: RealWorld, target: str
+) -> None:
+    """Replies into our own queue would be taken for jobs."""
+    await world.send(b"{}", reply_to=target)
+    (delivery,) = await take(world)
+    await world.mailbox.reply(delivery, b'{"accepted":1}')
+    await world.mailbox.ack([delivery])
+    await world.send(b"2")
+    assert [each.body for each in await take(world)] == [b"2"]
+
+
+async def test_a_senders_own_delivery_count_is_not_believed(world: RealWorld) -> None:
+    await world.send(b"{}", headers={"x-delivery-count": "many"})
+    assert (await take(world))[0].times == 1
+
+
+async def take(world: RealWorld) -> list[Delivery]:
+    async with asyncio.timeout(10):
+        return list(await world.mailbox.take(1000))
+
+
+async def published(world: RealWorld) -> bool:
+    """Whether a publish goes through now."""
+    try:
+        await world.intake.publish([a_submission()])
+    except Unavailable:
+        return False
+    return True
+
+
+async def outcome(world: RealWorld) -> type[Unavailable] | None:
+    """How a publish ended."""
+    try:
+        await world.intake.publish([a_submission()])
+    except Unavailable as error:
+        return type(error)
+    return None
+
+
+async def sent(world: RealWorld, body: bytes) -> bool:
+    """Whether a stranger's message found a queue."""
+    try:
+        await world.send(body)
+    except AMQPError:
+        return False
+    return True

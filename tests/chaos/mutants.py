@@ -1,0 +1,79 @@
+"""Planted bugs, one each: what the tests must catch, or they prove nothing.
+
+Each replaces one method of the real code in a process that the test starts; the production modules
+know nothing of them. None crashes by itself: a crash point makes the bug show.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from pipeline import ending
+from pipeline.broker.mailbox import RabbitMailbox
+from pipeline.domain.execution import Execution
+from pipeline.ports import Delivery, JobStore, Lease, LeaseQueue
+from pipeline.watchers.reconciler import Reconciler
+
+MUTANT = "DUEQ_TEST_MUTANT"
+"""The variable that names the bug a process has."""
+
+_ON_THE_WIRE = 0.05
+"""Seconds in which what was sent surely arrives, and a kill from outside surely falls."""
+
+
+def ingest_acknowledges_first() -> None:
+    """RabbitMQ forgets the message before MongoDB has the job."""
+    take, ack = RabbitMailbox.take, RabbitMailbox.ack
+
+    async def take_and_ack(self: RabbitMailbox, limit: int) -> Sequence[Delivery]:
+        deliveries = await take(self, limit)
+        await ack(self, deliveries)
+        await asyncio.sleep(_ON_THE_WIRE)
+        return deliveries
+
+    async def nothing(self: RabbitMailbox, deliveries: Sequence[Delivery]) -> None:
+        pass
+
+    RabbitMailbox.take = take_and_ack  # type: ignore[method-assign]
+    RabbitMailbox.ack = nothing  # type: ignore[method-assign]
+
+
+def worker_acknowledges_first() -> None:
+    """Redis forgets the lease before the job's document has settled."""
+
+    async def end(
+        executions: Sequence[Execution],
+        leases: Sequence[Lease],
+        store: JobStore,
+        queue: LeaseQueue,
+    ) -> Sequence[Execution]:
+        standing = await store.record(executions)
+        await queue.ack(leases)
+        await asyncio.sleep(_ON_THE_WIRE)
+        await store.settle(standing)
+        await queue.wake_dispatcher()
+        return standing
+
+    ending.end = end
+
+
+def reconciler_is_off() -> None:
+    """Nobody compares Redis with MongoDB."""
+
+    async def nothing(self: Reconciler) -> None:
+        pass
+
+    Reconciler.step = nothing  # type: ignore[method-assign]
+
+
+MUTANTS: dict[str, tuple[str, Callable[[], None]]] = {
+    "ingest-acknowledges-first": ("ingest", ingest_acknowledges_first),
+    "worker-acknowledges-first": ("worker", worker_acknowledges_first),
+    "reconciler-is-off": ("watcher", reconciler_is_off),
+}
+"""By name: the role that has the bug, and what plants it."""
+
+
+def plant(name: str) -> None:
+    """Put this bug into this process."""
+    _, put_in = MUTANTS[name]
+    put_in()

@@ -1,0 +1,1 @@
+"""Ports in memory, driven by a `ManualClock`; `tests/adapters` keeps them honest."""

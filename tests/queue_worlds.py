@@ -1,0 +1,201 @@
+"""A lease queue, the clock it goes by, and what a test can do to it and see of it: in memory and
+on Redis, so that one suite runs on both and one state machine compares them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import redis
+
+from pipeline.domain.instants import to_ms
+from pipeline.domain.job import Entry
+from pipeline.domain.priority import DEFAULT, ready_score
+from pipeline.ports import ExpiredLease, Grant, Lease, LeaseQueue
+from pipeline.queue.keys import keys_of
+from pipeline.queue.lease_queue import RedisLeaseQueue
+from tests.fakes.clock import ManualClock, SeededChance
+from tests.fakes.lease_queue import FakeLeaseQueue
+
+TTL = timedelta(seconds=30)
+
+
+@dataclass
+class Snapshot:
+    """All that a queue holds; scores and times in ms."""
+
+    ready: dict[str, int] = field(default_factory=dict)
+    delayed: dict[str, int] = field(default_factory=dict)
+    priority: dict[str, int] = field(default_factory=dict)
+    leased: dict[str, int] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=dict)
+    grants: dict[str, str] = field(default_factory=dict)
+    paused: bool = False
+    generation: str | None = None
+    token: bool = False
+
+
+class World:
+    """What both have in common."""
+
+    queue: LeaseQueue
+    clock: ManualClock
+
+    def entry(
+        self, job_id: str, due_in: float = 0, priority: int = DEFAULT, queue: str = "default"
+    ) -> Entry:
+        """A job due so many seconds from now."""
+        return Entry(job_id, queue, self.clock.now() + timedelta(seconds=due_in), priority)
+
+    async def add(self, job_id: str, due_in: float = 0, priority: int = DEFAULT) -> None:
+        """Put one job in."""
+        await self.queue.add([self.entry(job_id, due_in, priority)])
+
+    async def lease(
+        self, lease_id: str, worker: str = "w1", limit: int = 10, queue: str = "default"
+    ) -> Grant:
+        """Lease for `TTL`."""
+        return await self.queue.lease(queue, worker=worker, lease_id=lease_id, limit=limit, ttl=TTL)
+
+    def held(self, job_id: str, lease_id: str, worker: str = "w1", queue: str = "default") -> Lease:
+        """The lease of one job."""
+        return Lease(job_id, queue, worker, lease_id)
+
+    async def expired(self) -> dict[str, ExpiredLease]:
+        """The expired leases by job."""
+        return {lease.job_id: lease for lease in await self.queue.expired("default", 100)}
+
+    def due(self, seconds: float) -> datetime:
+        """The instant so many seconds from now."""
+        return self.clock.now() + timedelta(seconds=seconds)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, for leases too."""
+        raise NotImplementedError
+
+    def wipe(self) -> None:
+        """Redis loses everything."""
+        raise NotImplementedError
+
+    def snapshot(self, queue: str = "default") -> Snapshot:
+        """What is there now."""
+        raise NotImplementedError
+
+    def take_token(self, queue: str = "default") -> bool:
+        """What a worker that looks once, without waiting, would find."""
+        raise NotImplementedError
+
+    def sleeping(self) -> int:
+        """How many stand in `await_work` of the default queue."""
+        raise NotImplementedError
+
+
+class FakeWorld(World):
+    """In memory."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self.clock = clock
+        self.queue = self.fake = FakeLeaseQueue(clock)
+
+    def advance(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    def wipe(self) -> None:
+        self.fake.wipe()
+
+    def snapshot(self, queue: str = "default") -> Snapshot:
+        part = self.fake.part(queue)
+        delayed = part.delayed.items()
+        return Snapshot(
+            ready={job: ready_score(w.priority, w.due) for job, w in part.ready.items()},
+            delayed={job: w.due for job, w in delayed},
+            priority={job: w.priority for job, w in delayed if w.priority != DEFAULT},
+            leased=dict(part.leased),
+            owners={job: held.owner for job, held in part.keys.items()},
+            grants={
+                worker: " ".join([given.lease_id, *given.job_ids])
+                for worker, given in part.grants.items()
+            },
+            paused=part.paused,
+            generation=part.generation,
+            token=self.fake.has_token(queue),
+        )
+
+    def take_token(self, queue: str = "default") -> bool:
+        return self.fake.take_token(queue)
+
+    def sleeping(self) -> int:
+        return self.fake.sleeping("default")
+
+
+class RedisWorld(World):
+    """On Redis, whose scripts are told the instant by our clock.
+
+    Keys with a time to live expire by Redis's own clock, which stands still beside ours: `advance`
+    removes those whose time is up by ours.
+    """
+
+    def __init__(self, url: str, clock: ManualClock) -> None:
+        self.clock = clock
+        self.queue = self.real = RedisLeaseQueue(
+            url, clock, SeededChance(1), lambda: str(to_ms(clock.now()))
+        )
+        self.raw: Any = redis.Redis.from_url(url, decode_responses=True)
+        self._grants: dict[tuple[str, str], datetime] = {}
+
+    async def lease(
+        self, lease_id: str, worker: str = "w1", limit: int = 10, queue: str = "default"
+    ) -> Grant:
+        before = self.raw.get(keys_of(queue).grant_prefix + worker)
+        grant = await super().lease(lease_id, worker, limit, queue)
+        if self.raw.get(keys_of(queue).grant_prefix + worker) != before:
+            self._grants[queue, worker] = self.clock.now() + TTL
+        return grant
+
+    def advance(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        for name in self.raw.scan_iter("dueq:{*}:leased"):
+            queue = name.removeprefix("dueq:{").removesuffix("}:leased")
+            for job_id in self.raw.zrangebyscore(name, "-inf", to_ms(self.clock.now())):
+                self.raw.delete(keys_of(queue).lease_prefix + job_id)
+        for (queue, worker), until in self._grants.items():
+            if until <= self.clock.now():
+                self.raw.delete(keys_of(queue).grant_prefix + worker)
+
+    def wipe(self) -> None:
+        self.raw.flushdb()
+
+    def snapshot(self, queue: str = "default") -> Snapshot:
+        keys, raw = keys_of(queue), self.raw
+        return Snapshot(
+            ready=_whole(raw.zrange(keys.ready, 0, -1, withscores=True)),
+            delayed=_whole(raw.zrange(keys.delayed, 0, -1, withscores=True)),
+            priority={job: int(value) for job, value in raw.hgetall(keys.priority).items()},
+            leased=_whole(raw.zrange(keys.leased, 0, -1, withscores=True)),
+            owners=self._strings(keys.lease_prefix),
+            grants=self._strings(keys.grant_prefix),
+            paused=bool(raw.exists(keys.paused)),
+            generation=raw.get(keys.generation),
+            token=self._tokens(keys.wake),
+        )
+
+    def take_token(self, queue: str = "default") -> bool:
+        return self.raw.lpop(keys_of(queue).wake) is not None
+
+    def sleeping(self) -> int:
+        number = str(self.raw.connection_pool.connection_kwargs["db"])
+        return sum(c["db"] == number and "b" in c["flags"] for c in self.raw.client_list())
+
+    def _tokens(self, key: str) -> bool:
+        tokens = self.raw.llen(key)
+        assert tokens <= 1, f"{tokens} tokens in {key}"
+        return bool(tokens)
+
+    def _strings(self, prefix: str) -> dict[str, str]:
+        names = list(self.raw.scan_iter(prefix + "*"))
+        return {name.removeprefix(prefix): self.raw.get(name) for name in names}
+
+
+def _whole(scores: Sequence[tuple[str, float]]) -> dict[str, int]:
+    return {member: int(score) for member, score in scores}

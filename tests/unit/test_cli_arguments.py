@@ -1,0 +1,110 @@
+"""What `dueq` makes of its arguments, without any server."""
+
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+
+from infra.cli import with_bare_wait
+from infra.cli.client import Gateway
+from infra.cli.output import Format, cell, emit_list, emit_one
+from infra.cli.submit import seconds, value
+from infra.cli.waiting import check_outcome
+from infra.exits import CommandFailed, Exit
+
+ITEMS = {"items": [{"id": "a", "name": "x"}, {"id": "b", "name": None}], "next_cursor": "c"}
+
+
+def test_help_is_there_at_once_because_nothing_heavy_is_imported() -> None:
+    heavy = ("aiohttp", "aio_pika", "fastapi", "motor", "pydantic", "redis", "rich", "structlog")
+    code = (
+        "import sys; sys.argv = ['dueq', '--help']\n"
+        "from infra.cli import main\n"
+        "try: main()\n"
+        f"except SystemExit: sys.stderr.write(' '.join(m for m in {heavy} if m in sys.modules))"
+    )
+    began = time.monotonic()
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Usage: dueq" in ran.stdout
+    assert ran.stderr == ""
+    assert time.monotonic() - began < 2  # 0.1 s; the rest is for a busy machine
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("30", 30), ("1.5s", 1.5), ("5m", 300), ("2h", 7200), ("1d", 86_400)]
+)
+def test_durations_have_units_people_write(text: str, expected: float) -> None:
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-5", "5 minutes", "1e3"])
+def test_what_is_no_duration_is_a_usage_error(text: str) -> None:
+    with pytest.raises(CommandFailed) as failure:
+        seconds(text)
+    assert failure.value.code is Exit.USAGE
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [('{"a": 1}', {"a": 1}), ("5", 5), ("test job", "test job"), ("[1]", [1])]
+)
+def test_a_payload_is_json_where_it_is_json(text: str, expected: Any) -> None:
+    assert value(text) == expected
+
+
+def test_a_payload_that_looks_like_json_and_is_none_is_refused_not_sent_as_text() -> None:
+    with pytest.raises(CommandFailed, match="is not JSON"):
+        value('{"a": 1')
+
+
+def test_wait_without_a_number_waits_without_end_and_words_of_the_job_are_left_alone() -> None:
+    assert with_bare_wait(["submit", "--wait", "--", "x", "--wait"]) == [
+        "submit", "--wait=inf", "--", "x", "--wait",
+    ]  # fmt: skip
+    assert with_bare_wait(["submit", "--wait=5"]) == ["submit", "--wait=5"]
+
+
+def test_a_table_in_a_pipe_is_aligned_and_cuts_nothing_off(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    long = {"items": [{"id": "a" * 300, "name": "x"}, {"id": "b", "name": "y"}]}
+    emit_list(long, Format.TABLE, ("id", "name"))
+    heading, first, second = capsys.readouterr().out.splitlines()
+    assert first == "a" * 300 + "  x"
+    assert heading.index("NAME") == first.index("x") == second.index("y")
+
+
+def test_json_stays_on_one_line_however_long_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    emit_one({"id": "a", "result": "long " * 1000}, Format.JSON, ("id",))
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_jsonl_prints_a_line_and_id_an_id_for_each(capsys: pytest.CaptureFixture[str]) -> None:
+    emit_list(ITEMS, Format.JSONL, ("id",))
+    emit_list(ITEMS, Format.ID, ("id",))
+    assert capsys.readouterr().out.splitlines() == [
+        '{"id": "a", "name": "x"}', '{"id": "b", "name": null}', "a", "b",
+    ]  # fmt: skip
+
+
+def test_control_characters_in_a_job_cannot_drive_the_terminal() -> None:
+    assert cell("\x1b[2Jgone\n") == "\ufffd[2Jgone\ufffd"
+
+
+def test_an_awaited_job_that_did_not_succeed_has_an_exit_code_of_its_own() -> None:
+    dead = {"id": "a", "status": "dead", "last_error": {"message": "boom"}}
+    with pytest.raises(CommandFailed, match="boom") as failure:
+        check_outcome(dead)
+    assert failure.value.code is Exit.JOB_FAILED
+
+
+def test_a_gateway_that_is_not_there_is_unreachable_and_says_what_to_do() -> None:
+    with pytest.raises(CommandFailed, match="dueq up") as failure:
+        Gateway("http://127.0.0.1:9").get("/api/jobs")
+    assert failure.value.code is Exit.UNREACHABLE
+
+
+def test_a_url_that_is_none_is_a_usage_error_that_names_the_variable() -> None:
+    with pytest.raises(CommandFailed, match="DUEQ_URL"):
+        Gateway("localhost:8080")

@@ -1,0 +1,249 @@
+"""Python functions: whatever they do is an ending of their own attempt, and of nothing else."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from pipeline.domain.execution import Ending, Failed, Succeeded, TimedOut
+from pipeline.domain.job import Job
+from tests.builders import a_job
+from workers import task as public_task
+from workers.executors.executors import Executors
+from workers.executors.task import TaskExecutor
+from workers.tasks import REGISTRY, Context, Registry
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return Registry()
+
+
+@pytest.fixture
+def run(registry: Registry) -> Run:
+    executors = Executors(TaskExecutor(registry, threads=2))
+
+    async def run(function: Any, payload: Any = None, **body: Any) -> Ending:
+        registry.task("it")(function)
+        return await executors.run(a_job(body={"task": "it", "payload": payload, **body}))
+
+    return run
+
+
+def failure(ending: Ending) -> Failed:
+    assert isinstance(ending, Failed)
+    return ending
+
+
+async def test_a_job_that_names_nothing_is_echoed() -> None:
+    executors = Executors(TaskExecutor(REGISTRY, threads=1))
+    ending = await executors.run(a_job(body={"payload": {"a": [1, None, "ü"]}}))
+    assert ending == Succeeded({"a": [1, None, "ü"]})
+
+
+async def test_a_function_gets_its_payload_and_knows_its_attempt(run: Run) -> None:
+    seen: list[tuple[Any, Context]] = []
+
+    async def it(payload: Any, context: Context) -> None:
+        seen.append((payload, context))
+
+    assert await run(it, {"x": 1}) == Succeeded(None)
+    ((payload, context),) = seen
+    assert payload == {"x": 1}
+    assert (context.attempt, context.queue) == (1, "default")
+    with pytest.raises(AttributeError):
+        context.attempt = 2  # type: ignore[misc]
+
+
+async def test_a_plain_function_runs_in_a_thread_and_does_not_block_the_loop(run: Run) -> None:
+    gate = threading.Event()
+
+    def it(payload: Any, context: Context) -> str:
+        gate.wait(5)
+        return threading.current_thread().name
+
+    running = asyncio.ensure_future(run(it))
+    await asyncio.sleep(0)
+    gate.set()
+    ending = await running
+    assert ending.result.startswith("task")
+
+
+async def test_an_unknown_task_is_unsupported_and_tried_again_elsewhere() -> None:
+    executors = Executors(TaskExecutor(Registry(), threads=1))
+    ending = failure(await executors.run(a_job(body={"task": "no.such"})))
+    assert ending.error.type == "unsupported"
+    assert ending.retryable
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"http": {"url": "http://x.example/"}}, {"amqp": {"routing_key": "k"}}, {"command": "true"}],
+)
+async def test_a_kind_that_this_worker_does_not_run_is_unsupported(body: dict[str, Any]) -> None:
+    executors = Executors(TaskExecutor(Registry(), threads=1))
+    ending = failure(await executors.run(a_job(body=body)))
+    assert ending.error.type == "unsupported"
+    assert ending.retryable
+
+
+@pytest.mark.parametrize("in_thread", [True, False])
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("broken"),
+        TimeoutError("their own"),
+        SystemExit(3),
+        KeyboardInterrupt(),
+        StopIteration("odd"),
+        asyncio.CancelledError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_whatever_a_function_raises_is_a_failure_of_its_attempt(
+    run: Run, error: BaseException, in_thread: bool
+) -> None:
+    def plain(payload: Any, context: Context) -> None:
+        raise error
+
+    async def coroutine(payload: Any, context: Context) -> None:
+        raise error
+
+    ending = failure(await run(plain if in_thread else coroutine))
+
+    expected = type(error).__name__
+    if isinstance(error, StopIteration):
+        expected = "RuntimeError"  # what Python makes of it on its way through a coroutine
+    assert ending.error.type == expected
+    assert ending.error.detail is not None
+    assert "in plain" in ending.error.detail or "in coroutine" in ending.error.detail
+    assert ending.retryable
+
+
+async def test_a_long_story_is_cut_and_made_storable(run: Run) -> None:
+    async def it(payload: Any, context: Context) -> None:
+        raise ValueError("\ud800" + "x" * 100_000)
+
+    error = failure(await run(it)).error
+    assert len(error.message) <= 2000
+    assert error.detail is not None
+    assert len(error.detail) <= 16 * 1024
+    (error.message + error.detail).encode()
+
+
+async def test_an_exception_whose_text_cannot_be_had_is_still_a_failure(run: Run) -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    async def it(payload: Any, context: Context) -> None:
+        raise Mute
+
+    assert failure(await run(it)).error.type == "Mute"
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        object(),
+        float("nan"),
+        2**63,
+        "\ud800",
+        {"k\0": 1},
+        "x" * 65_537,
+        [[]] * 40_000,
+    ],
+    ids=["object", "nan", "2^63", "surrogate", "nul key", "too long", "too many"],
+)
+async def test_a_result_that_cannot_be_stored_is_a_bad_result(run: Run, result: Any) -> None:
+    async def it(payload: Any, context: Context) -> Any:
+        return result
+
+    assert failure(await run(it)).error.type == "bad_result"
+
+
+async def test_a_deep_result_is_a_bad_result(run: Run) -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+
+    async def it(payload: Any, context: Context) -> Any:
+        return deep
+
+    assert failure(await run(it)).error.type == "bad_result"
+
+
+async def test_a_result_that_can_be_written_as_json_is(run: Run) -> None:
+    async def it(payload: Any, context: Context) -> Any:
+        return {"at": datetime(2026, 1, 1, tzinfo=UTC), "of": (1, 2)}
+
+    assert await run(it) == Succeeded({"at": "2026-01-01T00:00:00Z", "of": [1, 2]})
+
+
+async def test_the_timeout_of_the_job_stops_a_coroutine(run: Run) -> None:
+    async def it(payload: Any, context: Context) -> None:
+        await asyncio.Event().wait()
+
+    ending = await run(it, timeout=0.01)
+    assert isinstance(ending, TimedOut)
+    assert "0.01 s" in ending.error.message
+
+
+async def test_the_timeout_of_the_function_caps_that_of_the_job(registry: Registry) -> None:
+    @registry.task("capped", timeout=0.01)
+    async def capped(payload: Any, context: Context) -> None:
+        await asyncio.Event().wait()
+
+    executors = Executors(TaskExecutor(registry, threads=1))
+    assert isinstance(await executors.run(a_job(body={"task": "capped"})), TimedOut)
+
+
+async def test_code_that_answers_its_timeout_with_a_result_has_timed_out(run: Run) -> None:
+    async def it(payload: Any, context: Context) -> str:
+        try:
+            await asyncio.Event().wait()
+        except BaseException:
+            return "fine"
+        return "never"
+
+    assert isinstance(await run(it, timeout=0.01), TimedOut)
+
+
+async def test_a_thread_that_outlives_its_timeout_is_told_of_once(registry: Registry) -> None:
+    gate = threading.Event()
+    executor = TaskExecutor(registry, threads=1)
+    executors = Executors(executor)
+
+    @registry.task("stubborn")
+    def stubborn(payload: Any, context: Context) -> None:
+        gate.wait(5)
+
+    job: Job = a_job(body={"task": "stubborn", "timeout": 0.01})
+    assert isinstance(await executors.run(job), TimedOut)
+    thread = executors.pop_abandoned(job)
+    assert thread is not None
+    assert thread.running()
+    assert executors.pop_abandoned(job) is None
+    gate.set()
+    thread.result(5)
+    executor.close()
+
+
+def test_a_name_is_given_once(registry: Registry) -> None:
+    registry.task("once")(lambda payload, context: None)
+    with pytest.raises(ValueError, match="once"):
+        registry.task("once")(lambda payload, context: None)
+
+
+def test_a_registered_function_stays_callable_as_it_was() -> None:
+    @public_task("tests.stays", timeout=1)
+    def stays(payload: Any, context: Context) -> int:
+        return 7
+
+    assert stays(None, Context("j", 1, "default", datetime(2026, 1, 1, tzinfo=UTC))) == 7
+    assert REGISTRY.get("tests.stays") is not None

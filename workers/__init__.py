@@ -1,0 +1,11 @@
+"""The hands: lease, start, run, end.
+
+from workers import Context, task
+
+@task("reports.nightly", timeout=60)
+async def nightly(payload, context): ...     # or a plain def: it runs in a thread
+"""
+
+from workers.tasks import Context, task
+
+__all__ = ["Context", "task"]

@@ -1,0 +1,1 @@
+"""How the four kinds of job are run."""

@@ -1,0 +1,66 @@
+"""What an executor is, and the limits that all of them keep.
+
+An executor runs the code of one attempt and says how it ended. It never raises but on cancellation:
+whatever users' code, servers or programs do is an `Ending`. Everything in an ending can be stored:
+text is valid Unicode, sizes are capped.
+"""
+
+import asyncio
+from concurrent.futures import Future
+from datetime import timedelta
+from typing import Protocol, TypeVar
+
+from pipeline.domain.execution import Ending, ErrorInfo, Failed, TimedOut
+from pipeline.domain.job import Job
+
+MESSAGE_CHARS = 2000
+DETAIL_CHARS = 16 * 1024
+OUTPUT_BYTES = 64 * 1024
+
+W = TypeVar("W", contravariant=True)
+
+
+class Executor(Protocol[W]):
+    """Runs one kind of work; may be cancelled at any time and leaves nothing running then."""
+
+    async def run(self, job: Job, work: W) -> Ending:
+        """Run this attempt of `job` to its end."""
+        ...
+
+
+Thread = Future[object]
+"""Code that cannot be stopped and runs on after its attempt has ended."""
+
+
+def failed(
+    type: str,
+    message: str,
+    *,
+    detail: str | None = None,
+    retryable: bool = True,
+    retry_after: timedelta | None = None,
+    report: dict[str, object] | None = None,
+) -> Failed:
+    """A failure with its texts made storable: the start of the message, the end of the detail."""
+    info = ErrorInfo(
+        type,
+        storable(message[:MESSAGE_CHARS]),
+        None if detail is None else storable(detail[-DETAIL_CHARS:]),
+    )
+    return Failed(info, retryable=retryable, retry_after=retry_after, report=report or {})
+
+
+def timed_out(seconds: float, report: dict[str, object] | None = None) -> TimedOut:
+    """It took longer than it may."""
+    return TimedOut(ErrorInfo("timeout", f"not done within {seconds:g} s"), report=report or {})
+
+
+def storable(text: str) -> str:
+    """`text` as valid Unicode: lone surrogates cannot be stored."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def is_being_cancelled() -> bool:
+    """Whether a `CancelledError` just caught was meant for us; users' code may raise one too."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -1,0 +1,55 @@
+"""From a job's kind to the one that runs it."""
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import assert_never
+
+from pipeline.domain.execution import Ending
+from pipeline.domain.job import AmqpWork, CommandWork, HttpWork, Job, TaskWork
+from workers.executors.executor import Executor, Thread, failed, timed_out
+from workers.executors.task import TaskExecutor
+
+
+@dataclass(frozen=True, slots=True)
+class Executors:
+    """What this worker can run; a kind it has no executor for ends as `unsupported`."""
+
+    task: TaskExecutor
+    http: Executor[HttpWork] | None = None
+    amqp: Executor[AmqpWork] | None = None
+    command: Executor[CommandWork] | None = None
+
+    async def run(self, job: Job) -> Ending:
+        """Run this attempt; it ends within the job's timeout, a command a few seconds later.
+
+        Code that had its time and was stopped has timed out, whatever it answers to that.
+        """
+        work = job.spec.work
+        match work:
+            case TaskWork():
+                return await _within(self.task.timeout_of(job, work), self.task.run(job, work))
+            case HttpWork() if self.http is not None:
+                return await _within(job.spec.timeout, self.http.run(job, work))
+            case AmqpWork() if self.amqp is not None:
+                return await _within(job.spec.timeout, self.amqp.run(job, work))
+            case CommandWork() if self.command is not None:
+                # Keeps its time itself: what a command wrote before it was stopped is reported.
+                return await self.command.run(job, work)
+            case HttpWork() | AmqpWork() | CommandWork():
+                return failed("unsupported", f"this worker does not run {job.spec.kind} jobs")
+            case _:
+                assert_never(work)
+
+    def pop_abandoned(self, job: Job) -> Thread | None:
+        """The thread that runs on although the attempt of `job` has just ended; told once."""
+        return self.task.pop_abandoned(job)
+
+
+async def _within(seconds: float, run: Awaitable[Ending]) -> Ending:
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            ending = await run
+    except TimeoutError:
+        return timed_out(seconds)
+    return timed_out(seconds) if limit.expired() else ending

@@ -1,0 +1,236 @@
+"""Lease what fits, win the start, run it; then wait for the next due time or a push (R5).
+
+One loop a queue. It never spins, never sleeps through a due job and never takes more than it can
+run. A wake-up eaten while no slot is free is passed on to another worker; that there is more than
+fitted, the lease itself tells the next one. A lost wake-up costs at most one poll.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+from pipeline.domain.errors import Unavailable
+from pipeline.domain.job import Entry, Job
+from pipeline.domain.states import State
+from pipeline.ports import Claim, Grant, Lease
+from pipeline.telemetry import GHOSTS, LEASED, STARTED, STEP_ERRORS, log
+from workers.attempt import Attempts
+from workers.bell import Bell
+from workers.options import Ports, WorkerOptions
+from workers.patience import Patience
+from workers.slots import Slots
+
+_POLL = 10.0
+_JITTER = 0.001
+"""A crowd of workers wakes spread over this, in seconds: punctuality is counted in milliseconds."""
+
+_log = log(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Leased:
+    """A grant and what is ours by it, both reckoned from before the call was sent.
+
+    Until `until` we may rely on it. What starts after `start_by` may come too late for a heartbeat
+    to confirm it in time.
+    """
+
+    grant: Grant
+    lease_id: str
+    sent_at: float
+    start_by: float
+    until: float
+
+
+class LeaseLoop:
+    """Pulls one queue into the slots of this worker."""
+
+    def __init__(
+        self, name: str, options: WorkerOptions, ports: Ports, slots: Slots, attempts: Attempts
+    ) -> None:
+        self._name = name
+        self._options = options
+        self._store, self._queue = ports.store, ports.queue
+        self._clock, self._chance = ports.clock, ports.chance
+        self._slots = slots
+        self._attempts = attempts
+        self._patience = Patience(ports.clock, ports.chance)
+        self._bell = Bell(ports.clock)
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Lease nothing more; what is leased and not started goes back."""
+        self._stopping = True
+        self._bell.ring()
+
+    async def run(self) -> None:
+        """Until `stop`; an outage is waited out."""
+        async with asyncio.TaskGroup() as group:
+            listener = group.create_task(self._listen())
+            await self._pull()
+            listener.cancel()
+
+    async def _pull(self) -> None:
+        failures = 0
+        while not self._stopping:
+            try:
+                pause = await self._step()
+                failures = 0
+            except Exception as error:
+                failures += 1
+                pause = self._patience.pause_after(failures)
+                self._tell_failure(error, pause)
+            if pause is not None:
+                await self._bell.wait(pause)
+                await self._pass_on_if_full()
+
+    async def _pass_on_if_full(self) -> None:
+        """Another queue took the last slot since the bell rang: somebody else may be idle."""
+        if not self._slots.has_room and not self._stopping:
+            with suppress(Unavailable):
+                await self._queue.pass_on(self._name)
+
+    async def _listen(self) -> None:
+        """The standing read: renewed only while a slot is free, cancelled only at the end."""
+        failures = 0
+        while True:
+            await self._slots.wait_for_room()
+            try:
+                await self._queue.await_work(self._name)
+                failures = 0
+                await self._heed_wakeup()
+            except Unavailable:
+                failures += 1
+                await self._patience.pause(failures)
+
+    async def _heed_wakeup(self) -> None:
+        if self._slots.has_room:
+            self._bell.ring()
+        else:
+            await self._queue.pass_on(self._name)
+
+    async def _step(self) -> float | None:
+        """Lease and start once; how long to wait then, None if there may be more."""
+        room = await self._slots.reserve()
+        launched = 0
+        try:
+            if room == 0:
+                return None
+            leased = await self._lease(room)
+            launched = await self._start(leased)
+            count = len(leased.grant.job_ids)
+        finally:
+            self._slots.give_back(room - launched)
+        return None if count == room else self._until_next(leased)
+
+    # -- lease
+
+    async def _lease(self, limit: int) -> _Leased:
+        """A lost reply must not orphan a lease: the same again, under the same id.
+
+        Not for long: a lease found in the end may be as old as the first try.
+        """
+        lease_id = self._chance.token()
+        sent_at = self._clock.monotonic()
+        until = sent_at + self._options.trust
+        beat = self._options.beat
+        call = partial(
+            self._queue.lease,
+            self._name,
+            worker=self._options.id,
+            lease_id=lease_id,
+            limit=limit,
+            ttl=self._options.lease,
+        )
+        grant = await self._patience.persist("lease", call, until=sent_at + beat)
+        LEASED.labels(self._name).inc(len(grant.job_ids))
+        return _Leased(grant, lease_id, sent_at, until - beat, until)
+
+    def _until_next(self, leased: _Leased) -> float:
+        """Seconds until the first delayed job is due, or until a look for safety.
+
+        Both times of the grant are Redis's. It judged after we had sent the call, so counting from
+        there we are rather a hair early, and ask again, than late.
+        """
+        grant = leased.grant
+        poll = _POLL * (1 + self._chance.lot()) / 2
+        if grant.next_due_at is None:
+            return poll
+        due_in = (grant.next_due_at - grant.judged_at).total_seconds()
+        passed = self._clock.monotonic() - leased.sent_at
+        return min(poll, max(due_in - passed, 0.0) + _JITTER * self._chance.lot())
+
+    # -- start
+
+    async def _start(self, leased: _Leased) -> int:
+        """Run what can be won; how many slots that took."""
+        job_ids = leased.grant.job_ids
+        if not job_ids:
+            return 0
+        won = () if self._stopping else await self._win(leased)
+        STARTED.labels(self._name).inc(len(won))
+        if self._clock.monotonic() < leased.start_by:
+            self._attempts.launch(won, leased.until)
+        else:
+            self._attempts.release_unrun(won)
+        if len(won) < len(job_ids):
+            won_ids = {job.id for job in won}
+            await self._sort_out([id for id in job_ids if id not in won_ids], leased)
+        return len(won)
+
+    async def _win(self, leased: _Leased) -> Sequence[Job]:
+        """Start in MongoDB; an unknown outcome is repeated under the same lease id (H5, H22)."""
+        claim = Claim(
+            queue=self._name,
+            lease_id=leased.lease_id,
+            worker=self._options.id,
+            judged_at=leased.grant.judged_at,
+            started_at=self._clock.now(),
+        )
+        call = partial(self._store.start, leased.grant.job_ids, claim)
+        return await self._patience.persist("start", call, until=leased.until)
+
+    async def _sort_out(self, ghosts: Sequence[str], leased: _Leased) -> None:
+        """What was not won goes back if its job still waits in this queue, else away (H10, H13)."""
+        if not self._stopping:
+            GHOSTS.labels(self._name).inc(len(ghosts))
+        try:
+            call = partial(self._store.get_many, ghosts)
+            jobs = await self._patience.persist("read ghosts", call, until=leased.until)
+            await self._return(ghosts, [job for job in jobs.values() if self._waits(job)], leased)
+        except Unavailable as error:
+            _log.warning("ghosts.left", count=len(ghosts), error=str(error),
+                         next="the reaper returns them when their lease has run out")  # fmt: skip
+
+    async def _return(self, ghosts: Sequence[str], waiting: list[Job], leased: _Leased) -> None:
+        returns: list[tuple[Lease, Entry]] = [
+            (self._lease_of(job.id, leased), job.entry) for job in waiting
+        ]
+        waiting_ids = {job.id for job in waiting}
+        rest = [self._lease_of(id, leased) for id in ghosts if id not in waiting_ids]
+        if returns:
+            call = partial(self._queue.give_back, returns)
+            await self._patience.persist("give back", call, until=leased.until)
+        if rest:
+            await self._patience.persist("drop", partial(self._queue.ack, rest), until=leased.until)
+
+    def _waits(self, job: Job) -> bool:
+        """Whether it must stay in this queue. One past `expires_at` is the dispatcher's (R14).
+
+        Given back, that one would come again at once, and again until the dispatcher has ended it.
+        """
+        expires_at = job.expires_at
+        is_expired = expires_at is not None and expires_at <= self._clock.now()
+        return job.state is State.QUEUED and job.queue == self._name and not is_expired
+
+    def _lease_of(self, job_id: str, leased: _Leased) -> Lease:
+        return self._options.lease_of(job_id, self._name, leased.lease_id)
+
+    def _tell_failure(self, error: Exception, pause: float) -> None:
+        STEP_ERRORS.labels("lease").inc()
+        if isinstance(error, Unavailable):
+            _log.warning("lease.failed", queue=self._name, error=str(error), next_in_s=pause)
+        else:
+            _log.exception("lease.failed", queue=self._name, next_in_s=pause)

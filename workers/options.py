@@ -1,0 +1,50 @@
+"""What one worker is and stands on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from pipeline.ports import Chance, Clock, JobStore, Lease, LeaseQueue
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """`id` is random and new for every process start: a host name would name two of them.
+
+    `drain` is how long a stopping worker waits for what runs. `backlog` bounds the attempts whose
+    code has ended and whose record is not written yet: an outage of MongoDB must not fill memory.
+    """
+
+    id: str
+    queues: Sequence[str]
+    concurrency: int = 100
+    lease: timedelta = timedelta(seconds=30)
+    drain: timedelta = timedelta(seconds=10)
+    backlog: int = 1000
+
+    @property
+    def trust(self) -> float:
+        """Seconds after sending a lease or extend call for which we may rely on it (R8).
+
+        The margin covers the stop itself and clocks that do not run equally fast.
+        """
+        return self.lease.total_seconds() * 0.9
+
+    @property
+    def beat(self) -> float:
+        """Seconds from one heartbeat to the next."""
+        return self.lease.total_seconds() / 3
+
+    def lease_of(self, job_id: str, queue: str, lease_id: str) -> Lease:
+        """The lease of this worker on that job."""
+        return Lease(job_id, queue, self.id, lease_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The ports a worker talks to, and nothing else."""
+
+    store: JobStore
+    queue: LeaseQueue
+    clock: Clock
+    chance: Chance
