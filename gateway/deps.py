@@ -50,8 +50,11 @@ class GatewayDeps:
     limits: Limits = field(default_factory=Limits)
 
 
-def deps_of(request: Request) -> GatewayDeps:
-    """The ports of the application that serves this request."""
+async def deps_of(request: Request) -> GatewayDeps:
+    """The ports of the application that serves this request.
+
+    Not a plain function: FastAPI would call it in a thread, for every request.
+    """
     deps: GatewayDeps = request.app.state.deps
     return deps
 

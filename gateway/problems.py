@@ -14,6 +14,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import Scope
 
 from pipeline.domain.errors import (
     Conflict,
@@ -108,9 +110,12 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, Refused)
         return refusal_of(error)
 
-    async def framework(_: Request, error: Exception) -> Response:
+    async def framework(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return problem(error.status_code, error.detail, headers=error.headers)
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(_allowed(app, request.scope))
+        return problem(error.status_code, error.detail, headers=headers)
 
     async def parameters(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
@@ -126,6 +131,18 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, framework)
     app.add_exception_handler(RequestValidationError, parameters)
     app.add_exception_handler(Exception, unexpected)
+
+
+def _allowed(app: FastAPI, scope: Scope) -> list[str]:
+    """The methods of all routes of this path: the framework names those of the first alone."""
+    return [
+        method
+        for method in ("DELETE", "GET", "PATCH", "POST")
+        if any(
+            route.matches({**scope, "method": method})[0] is Match.FULL
+            for route in app.router.routes
+        )
+    ]
 
 
 def _parameter_flaw(detail: Mapping[str, Any]) -> Flaw:

@@ -6,7 +6,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-import amqpstorm
+from amqpstorm.channel import Channel
+from amqpstorm.message import Message
+from amqpstorm.uri_connection import UriConnection
 
 from pipeline.broker.mailbox import RabbitMailbox
 from pipeline.broker.publisher import RabbitIntake
@@ -115,7 +117,7 @@ class RealWorld:
     async def send(self, body: bytes, **properties: Any) -> None:
         properties.setdefault("content_type", "application/json")
 
-        def publish(channel: amqpstorm.Channel) -> None:
+        def publish(channel: Channel) -> None:
             channel.confirm_deliveries()
             channel.basic.publish(body, SUBMIT_KEY, "dueq.jobs", properties, mandatory=True)
 
@@ -131,7 +133,7 @@ class RealWorld:
         self.mailbox_cable.cut()
         await eventually(lambda: not self.mailbox.connected)
 
-    async def as_stranger(self, act: Callable[[amqpstorm.Channel], Done]) -> Done:
+    async def as_stranger(self, act: Callable[[Channel], Done]) -> Done:
         """Do it on a connection of another library, in a thread."""
         return await asyncio.to_thread(as_stranger, self.url, act)
 
@@ -143,21 +145,29 @@ async def real_world(url: str) -> AsyncIterator[RealWorld]:
         world = RealWorld(url, (one, other))
         async with world.intake as intake:
             await eventually(lambda: intake.connected)
-            await world.as_stranger(lambda channel: channel.queue.declare("answers"))
+            await world.as_stranger(_empty)
             try:
                 yield world
             finally:
                 await world.mailbox.close()
 
 
-def as_stranger(url: str, act: Callable[[amqpstorm.Channel], Done]) -> Done:
+def _empty(channel: Channel) -> None:
+    channel.queue.declare("answers")
+    for queue in ("answers", "dueq.submit", "dueq.parked"):
+        channel.queue.purge(queue)
+
+
+def as_stranger(url: str, act: Callable[[Channel], Done]) -> Done:
     """Do it on a connection and a channel of its own."""
-    with amqpstorm.UriConnection(url) as connection, connection.channel() as channel:
+    with UriConnection(url) as connection, connection.channel() as channel:
         return act(channel)
 
 
-def _drain(channel: amqpstorm.Channel, queue: str) -> list[Letter]:
+def _drain(channel: Channel, queue: str) -> list[Letter]:
     letters: list[Letter] = []
-    while (message := channel.basic.get(queue, no_ack=True, auto_decode=False)) is not None:
+    while message := channel.basic.get(queue, no_ack=True, auto_decode=False):
+        assert isinstance(message, Message)
+        assert isinstance(message.body, bytes)
         letters.append(Letter(message.body, dict(message.properties)))
     return letters

@@ -2,7 +2,7 @@
 on Redis, so that one suite runs on both and one state machine compares them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -167,17 +167,24 @@ class RedisWorld(World):
         self.raw.flushdb()
 
     def snapshot(self, queue: str = "default") -> Snapshot:
-        keys, raw = keys_of(queue), self.raw
+        keys, look = keys_of(queue), self.raw.pipeline()
+        for sorted_set in (keys.ready, keys.delayed, keys.leased):
+            look.zrange(sorted_set, 0, -1, withscores=True)
+        look.hgetall(keys.priority).llen(keys.wake).exists(keys.paused).get(keys.generation)
+        look.keys(f"dueq:{{{queue}}}:*:*")
+        ready, delayed, leased, priority, tokens, paused, generation, names = look.execute()
+        assert tokens <= 1, f"{tokens} tokens"
+        strings = dict(zip(names, self.raw.mget(names), strict=True)) if names else {}
         return Snapshot(
-            ready=_whole(raw.zrange(keys.ready, 0, -1, withscores=True)),
-            delayed=_whole(raw.zrange(keys.delayed, 0, -1, withscores=True)),
-            priority={job: int(value) for job, value in raw.hgetall(keys.priority).items()},
-            leased=_whole(raw.zrange(keys.leased, 0, -1, withscores=True)),
-            owners=self._strings(keys.lease_prefix),
-            grants=self._strings(keys.grant_prefix),
-            paused=bool(raw.exists(keys.paused)),
-            generation=raw.get(keys.generation),
-            token=self._tokens(keys.wake),
+            ready=_whole(ready),
+            delayed=_whole(delayed),
+            priority={job: int(value) for job, value in priority.items()},
+            leased=_whole(leased),
+            owners=_after(keys.lease_prefix, strings),
+            grants=_after(keys.grant_prefix, strings),
+            paused=bool(paused),
+            generation=generation,
+            token=bool(tokens),
         )
 
     def take_token(self, queue: str = "default") -> bool:
@@ -187,15 +194,10 @@ class RedisWorld(World):
         number = str(self.raw.connection_pool.connection_kwargs["db"])
         return sum(c["db"] == number and "b" in c["flags"] for c in self.raw.client_list())
 
-    def _tokens(self, key: str) -> bool:
-        tokens = self.raw.llen(key)
-        assert tokens <= 1, f"{tokens} tokens in {key}"
-        return bool(tokens)
-
-    def _strings(self, prefix: str) -> dict[str, str]:
-        names = list(self.raw.scan_iter(prefix + "*"))
-        return {name.removeprefix(prefix): self.raw.get(name) for name in names}
-
 
 def _whole(scores: Sequence[tuple[str, float]]) -> dict[str, int]:
     return {member: int(score) for member, score in scores}
+
+
+def _after(prefix: str, strings: Mapping[str, str]) -> dict[str, str]:
+    return {k.removeprefix(prefix): text for k, text in strings.items() if k.startswith(prefix)}

@@ -53,7 +53,9 @@ class Heartbeat:
         sent_at = self._clock.monotonic()
         running = await store.running([one.attempt for one in held])
         await self._let_go([one for one in held if one.attempt not in running], queue)
-        kept = [one for one in held if one.attempt in running]
+        # What was acknowledged while we asked must not get a lease again.
+        still_held = {one.attempt for one in self._attempts.held()}
+        kept = [one for one in held if one.attempt in running & still_held]
         await queue.extend([self._lease_of(one) for one in kept], self._options.lease)
         for one in kept:
             one.trusted_until = sent_at + self._options.trust

@@ -22,6 +22,7 @@ from workers.options import Ports, WorkerOptions
 from workers.patience import Patience
 from workers.slots import Slots
 
+_BATCH = 500
 _POLL = 10.0
 _JITTER = 0.001
 """A crowd of workers wakes spread over this, in seconds: punctuality is counted in milliseconds."""
@@ -71,6 +72,7 @@ class LeaseLoop:
             listener = group.create_task(self._listen())
             await self._pull()
             listener.cancel()
+        await self._pass_on()  # a cancelled read may have eaten a wake-up
 
     async def _pull(self) -> None:
         failures = 0
@@ -84,13 +86,7 @@ class LeaseLoop:
                 self._tell_failure(error, pause)
             if pause is not None:
                 await self._bell.wait(pause)
-                await self._pass_on_if_full()
-
-    async def _pass_on_if_full(self) -> None:
-        """Another queue took the last slot since the bell rang: somebody else may be idle."""
-        if not self._slots.has_room and not self._stopping:
-            with suppress(Unavailable):
-                await self._queue.pass_on(self._name)
+                await self._pass_on_if_full()  # another queue may have taken the last slot since
 
     async def _listen(self) -> None:
         """The standing read: renewed only while a slot is free, cancelled only at the end."""
@@ -100,15 +96,20 @@ class LeaseLoop:
             try:
                 await self._queue.await_work(self._name)
                 failures = 0
-                await self._heed_wakeup()
             except Unavailable:
                 failures += 1
                 await self._patience.pause(failures)
-
-    async def _heed_wakeup(self) -> None:
-        if self._slots.has_room:
+                continue
             self._bell.ring()
-        else:
+            await self._pass_on_if_full()
+
+    async def _pass_on_if_full(self) -> None:
+        """We know that there is work and cannot take it: somebody else may be idle."""
+        if not self._slots.has_room and not self._stopping:
+            await self._pass_on()
+
+    async def _pass_on(self) -> None:
+        with suppress(Unavailable):
             await self._queue.pass_on(self._name)
 
     async def _step(self) -> float | None:
@@ -118,12 +119,15 @@ class LeaseLoop:
         try:
             if room == 0:
                 return None
-            leased = await self._lease(room)
-            launched = await self._start(leased)
-            count = len(leased.grant.job_ids)
+            leased = await self._lease(min(room, _BATCH))
+            won = await self._win(leased)
+            launched = len(won)
+            self._launch(won, leased)
         finally:
             self._slots.give_back(room - launched)
-        return None if count == room else self._until_next(leased)
+        await self._sort_out(won, leased)
+        has_taken_all = len(leased.grant.job_ids) < min(room, _BATCH)
+        return self._until_next(leased) if has_taken_all else None
 
     # -- lease
 
@@ -164,24 +168,11 @@ class LeaseLoop:
 
     # -- start
 
-    async def _start(self, leased: _Leased) -> int:
-        """Run what can be won; how many slots that took."""
-        job_ids = leased.grant.job_ids
-        if not job_ids:
-            return 0
-        won = () if self._stopping else await self._win(leased)
-        STARTED.labels(self._name).inc(len(won))
-        if self._clock.monotonic() < leased.start_by:
-            self._attempts.launch(won, leased.until)
-        else:
-            self._attempts.release_unrun(won)
-        if len(won) < len(job_ids):
-            won_ids = {job.id for job in won}
-            await self._sort_out([id for id in job_ids if id not in won_ids], leased)
-        return len(won)
-
     async def _win(self, leased: _Leased) -> Sequence[Job]:
         """Start in MongoDB; an unknown outcome is repeated under the same lease id (H5, H22)."""
+        job_ids = leased.grant.job_ids
+        if not job_ids or self._stopping:
+            return ()
         claim = Claim(
             queue=self._name,
             lease_id=leased.lease_id,
@@ -189,11 +180,24 @@ class LeaseLoop:
             judged_at=leased.grant.judged_at,
             started_at=self._clock.now(),
         )
-        call = partial(self._store.start, leased.grant.job_ids, claim)
+        call = partial(self._store.start, job_ids, claim)
         return await self._patience.persist("start", call, until=leased.until)
 
-    async def _sort_out(self, ghosts: Sequence[str], leased: _Leased) -> None:
+    def _launch(self, won: Sequence[Job], leased: _Leased) -> None:
+        """Run what was won, unless it was won too late."""
+        if won:
+            STARTED.labels(self._name).inc(len(won))
+        if self._clock.monotonic() < leased.start_by:
+            self._attempts.launch(won, leased.until)
+        else:
+            self._attempts.release_unrun(won)
+
+    async def _sort_out(self, won: Sequence[Job], leased: _Leased) -> None:
         """What was not won goes back if its job still waits in this queue, else away (H10, H13)."""
+        won_ids = {job.id for job in won}
+        ghosts = [id for id in leased.grant.job_ids if id not in won_ids]
+        if not ghosts:
+            return
         if not self._stopping:
             GHOSTS.labels(self._name).inc(len(ghosts))
         try:

@@ -22,8 +22,8 @@ class Slots:
 
     @property
     def has_room(self) -> bool:
-        """Whether `reserve` would not wait."""
-        return self._room.is_set()
+        """Whether there is a slot to take."""
+        return self._free > 0
 
     async def reserve(self) -> int:
         """At least one slot, now the caller's; all there are if no other queue waits.
@@ -39,7 +39,7 @@ class Slots:
             self._wanting -= 1
 
     async def wait_for_room(self) -> None:
-        """Return when a slot is free, without taking it."""
+        """Return when a slot is free, without taking it, or when `close` was called."""
         await self._room.wait()
 
     def give_back(self, count: int) -> None:

@@ -3,6 +3,7 @@
 import os
 import socket
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from fastapi import APIRouter, Request
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -72,15 +73,20 @@ def _not_ready(why: str) -> Response:
     return problem(503, why, headers={"Retry-After": RETRY_SECONDS})
 
 
-def _counters() -> dict[str, object]:
-    """Counters that have counted, `name{labels}` as in the metrics."""
-    found: dict[str, object] = {}
+def _counters() -> dict[str, Any]:
+    """By name, then by labels where there are any: as every process of DueQ tells them."""
+    found: dict[str, Any] = {}
     for family in REGISTRY.collect():
+        if family.type not in ("counter", "gauge"):
+            continue
+        name = family.name.removeprefix("dueq_")
         for sample in family.samples:
-            if family.type == "counter" and sample.name.endswith("_total"):
-                name = sample.name.removeprefix("dueq_").removesuffix("_total")
-                words = "/".join(sample.labels.values())
-                found[f"{name}/{words}" if words else name] = sample.value
+            if sample.name.endswith("_created"):
+                continue
+            if sample.labels:
+                found.setdefault(name, {})["/".join(sample.labels.values())] = sample.value
+            else:
+                found[name] = sample.value
     return found
 
 

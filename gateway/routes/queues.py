@@ -73,7 +73,7 @@ async def show_stats(deps: Deps) -> Response:
     alive = await deps.queue.workers()
     return json_response(
         {
-            "jobs": {state: counts.get(state, 0) for state in sorted(VISIBLE_STATES)},
+            "jobs": {state.value: counts.get(state, 0) for state in sorted(VISIBLE_STATES)},
             "queues": [render_queue(view) for view in await _views(deps)],
             "workers": {
                 "alive": len(alive),

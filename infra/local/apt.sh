@@ -13,7 +13,7 @@ if [ "$(id -u)" -ne 0 ]; then
         exec sudo -n sh "$0" "$@"
     fi
     echo "These packages are missing, and this user may not install them. Run:"
-    echo "    sudo apt-get update && sudo apt-get install --no-install-recommends $*"
+    echo "    sudo sh $(realpath "$0") $*"
     exit 1
 fi
 if ! command -v apt-get >/dev/null; then

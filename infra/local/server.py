@@ -16,7 +16,8 @@ from infra.local.ports import Ports, is_free
 
 log = structlog.get_logger()
 
-START_SECONDS = 60.0
+# RabbitMQ takes 3 to 7 s, and half a minute on a machine with 25 others waiting for its 2 cores.
+START_SECONDS = 120.0
 POLL_SECONDS = 0.02
 TAIL_LINES = 15
 BACKOFF_SECONDS = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)

@@ -1,6 +1,6 @@
 """The broker as a target of amqp jobs: a connection of its own, a channel for each exchange.
 
-A publish to an exchange that does not exist closes its channel: with one for each exchange that
+An exchange that does not exist costs the channel it was named on: with one for each exchange that
 hurts only the jobs that made the same mistake. Messages are persistent, mandatory and confirmed.
 `Rejected` means that the broker refused the message (`no_such_exchange`, `unroutable`, …),
 `Unavailable` that nothing was sent, `UnknownOutcome` that it may have arrived.
@@ -9,7 +9,8 @@ hurts only the jobs that made the same mistake. Messages are persistent, mandato
 import asyncio
 import struct
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Self
 
 from aio_pika.abc import AbstractConnection
@@ -67,39 +68,39 @@ class RabbitTarget:
             headers=dict(headers),
             message_id=message_id,
         )
-        with broker_errors(Unavailable):
+        with broker_errors(Unavailable), _refusals():
             channel = await self._channel_for(exchange)
-        with broker_errors(UnknownOutcome):
-            try:
-                async with asyncio.timeout(self._timeout):
-                    await channel.basic_publish(
-                        body,
-                        exchange=exchange,
-                        routing_key=routing_key,
-                        properties=properties,
-                        mandatory=True,
-                    )
-            except PublishError:
-                raise _refused("unroutable", "routing_key", "no queue takes it") from None
-            except ChannelNotFoundEntity:
-                raise _refused("no_such_exchange", "exchange", "does not exist") from None
-            except ChannelAccessRefused:
-                raise _refused("access_refused", "exchange", "we may not write to it") from None
-            except ChannelClosed as error:
-                raise _refused("refused", "", f"the broker refused it: {error}") from None
-            except _NOT_ENCODABLE as error:
-                raise _refused("invalid", "", f"is not a message: {error}") from None
+        with broker_errors(UnknownOutcome), _refusals():
+            async with asyncio.timeout(self._timeout):
+                await channel.basic_publish(
+                    body,
+                    exchange=exchange,
+                    routing_key=routing_key,
+                    properties=properties,
+                    mandatory=True,
+                )
 
     async def _channel_for(self, exchange: str) -> AbstractChannel:
         async with self._opening:
             connection = await self._connected()
             channel = self._channels.get(exchange)
             if channel is None or channel.is_closed:
-                channel = await open_channel(connection, confirms=True)
-                self._channels[exchange] = channel
+                channel = self._channels[exchange] = await self._open(connection, exchange)
             self._channels.move_to_end(exchange)
             await self._close_surplus()
             return channel
+
+    async def _open(self, connection: AbstractConnection, exchange: str) -> AbstractChannel:
+        """A channel whose exchange is there.
+
+        Asked first, and not found out by publishing: what is sent after the broker has closed a
+        channel ends the whole connection, and with it what everybody has in flight.
+        """
+        channel = await open_channel(connection, confirms=True)
+        if exchange:
+            async with asyncio.timeout(self._timeout):
+                await channel.exchange_declare(exchange, passive=True)
+        return channel
 
     async def _connected(self) -> AbstractConnection:
         """The connection, made anew if it was lost; not while the broker blocks publishers."""
@@ -117,6 +118,23 @@ class RabbitTarget:
             _, channel = self._channels.popitem(last=False)
             if not channel.is_closed:
                 await channel.close()
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What the broker says about the message itself."""
+    try:
+        yield
+    except PublishError:
+        raise _refused("unroutable", "routing_key", "no queue takes it") from None
+    except ChannelNotFoundEntity:
+        raise _refused("no_such_exchange", "exchange", "does not exist") from None
+    except ChannelAccessRefused:
+        raise _refused("access_refused", "exchange", "we may not write to it") from None
+    except ChannelClosed as error:
+        raise _refused("refused", "", f"the broker refused it: {error}") from None
+    except _NOT_ENCODABLE as error:
+        raise _refused("invalid", "", f"is not a message: {error}") from None
 
 
 def _refused(code: str, field: str, detail: str) -> Rejected:

@@ -11,8 +11,15 @@ from pipeline.domain.errors import Flaw, Rejected
 from pipeline.ports import Delivery
 from tests.broker_worlds import FakeWorld, World, real_world
 from tests.builders import a_submission
+from tests.servers import Servers
 
 BAD = Rejected("invalid", Flaw("/delay", "must not be negative"))
+
+
+@pytest.fixture(scope="module")
+def amqp_url(servers: Servers) -> str:
+    """One vhost for all: `real_world` empties its queues. Making a vhost takes a second."""
+    return servers.fresh_amqp_url()
 
 
 @pytest_asyncio.fixture(params=["fake", "real"])

@@ -130,7 +130,8 @@ async def test_who_ignores_term_is_killed_within_five_seconds() -> None:
 
 async def test_a_cancelled_attempt_leaves_no_process(tmp_path: Path) -> None:
     async with asyncio.TaskGroup() as group:
-        command = f"sleep 600 & echo $! $$ >{tmp_path}/pids.new; mv {tmp_path}/pids.new {tmp_path}/pids; wait"
+        written = f"{tmp_path}/pids"
+        command = f"sleep 600 & echo $! $$ >{written}.new; mv {written}.new {written}; wait"
         attempt = group.create_task(run(command, timeout=60))
         pids = await eventually(lambda: (tmp_path / "pids").read_text().split())
         assert all(is_alive(int(pid)) for pid in pids)

@@ -4,6 +4,7 @@ docs/explanation/protocol.md; each comment tells the interleaving.
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -266,6 +267,22 @@ async def test_the_reaper_spares_a_job_that_was_leased_again__h12(world: World) 
     assert list(await world.expired()) == ["a"]
 
 
+async def test_what_the_reaper_decided_of_one_lease_is_not_done_to_the_next__h12(
+    world: World,
+) -> None:
+    # As before, but L2 has run out as well when the reaper goes on: still not the one it saw.
+    await world.add("a")
+    await world.lease("L1")
+    world.advance(AGES)
+    seen = await world.expired()
+    await world.add("a")
+    await world.lease("L2", "w2")
+    world.advance(AGES)
+    assert await world.queue.drop("default", [seen["a"]]) == 0
+    assert await world.queue.requeue("default", [(seen["a"], world.entry("a"))]) == 0
+    assert list(await world.expired()) == ["a"]
+
+
 async def test_the_reaper_spares_a_lease_that_was_extended_meanwhile__h12(world: World) -> None:
     # After an outage the worker's heartbeat comes between the reaper's look and its move.
     await world.add("a")
@@ -331,9 +348,10 @@ async def test_the_due_time_that_was_added_last_stands__h15(world: World) -> Non
     snapshot = world.snapshot()
     assert list(snapshot.delayed.values()) == [int(world.due(3).timestamp() * 1000)]
     assert (snapshot.ready, snapshot.priority) == ({}, {})
+    await world.add("a", due_in=9, priority=8)
     await world.add("a", due_in=-1)
     snapshot = world.snapshot()
-    assert (list(snapshot.ready), snapshot.delayed) == (["a"], {})
+    assert (list(snapshot.ready), snapshot.delayed, snapshot.priority) == (["a"], {}, {})
 
 
 async def test_a_job_is_added_though_its_old_lease_is_not_acknowledged__h16(world: World) -> None:
@@ -506,6 +524,8 @@ async def test_workers_are_known_until_they_fall_silent(world: World) -> None:
     for view in views:
         await world.queue.announce_worker(view, TTL)
     assert await world.queue.workers() == views
+    await world.queue.announce_worker(replace(views[0], running=0, extra={}), TTL)
+    assert await world.queue.workers() == [replace(views[0], running=0, extra={}), views[1]]
     await world.queue.retract_worker("w1")
     assert await world.queue.workers() == views[1:]
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -24,7 +25,7 @@ from tests.queue_worlds import TTL, FakeWorld, RedisWorld, Snapshot, World
 
 R = TypeVar("R")
 
-jobs = st.sampled_from(["a", "b", "c", "d", "e"])
+jobs = st.sampled_from(["a", "b", "c"])
 workers = st.sampled_from(["w1", "w2", "w3"])
 dues = st.sampled_from([-60, -1, 0, 1, 5, 20])
 priorities = st.sampled_from([0, 4, 5, 9])
@@ -66,7 +67,7 @@ class LeaseQueueMachine(RuleBasedStateMachine):
         async def one(world: World) -> R:
             return await do(world)
 
-        self.before = self.fake.snapshot()
+        self.before = self.after
         said, real = (self.loop.run_until_complete(one(w)) for w in (self.fake, self.real))
         assert said == real
         self.compare()
@@ -265,6 +266,7 @@ def held(snapshot: Snapshot) -> set[str]:
     return set(snapshot.leased)
 
 
+@pytest.mark.timeout(400)
 def test_whatever_happens_redis_and_the_fake_agree_and_lose_nothing(redis_url: str) -> None:
     class OnThisRedis(LeaseQueueMachine):
         def __init__(self) -> None:
@@ -273,7 +275,7 @@ def test_whatever_happens_redis_and_the_fake_agree_and_lose_nothing(redis_url: s
     run_state_machine_as_test(
         OnThisRedis,
         settings=settings(
-            max_examples=60,
+            max_examples=50,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),

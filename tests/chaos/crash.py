@@ -16,7 +16,8 @@ from typing import Any, Literal
 from tests.chaos.sink import Seen, witness
 
 CRASH = "DUEQ_TEST_CRASH"
-"""The variable that names the point; a process dies there the first time it comes by."""
+"""The variable that names the point, as `NAME` or `NAME:N`: dies there when it comes by the N-th
+time, or the first."""
 
 INTAKE = "pipeline.broker.publisher:RabbitIntake"
 MAILBOX = "pipeline.broker.mailbox:RabbitMailbox"
@@ -44,31 +45,29 @@ POINTS = {
     "ingest-after-add": CrashPoint("ingest", "after", QUEUE, "add"),
     "ingest-before-ack": CrashPoint("ingest", "before", MAILBOX, "ack"),
     "watcher-after-dispatch": CrashPoint("watcher", "after", STORE, "dispatch"),
-    "watcher-after-add": CrashPoint("watcher", "after", QUEUE, "add"),
     "worker-after-lease": CrashPoint("worker", "after", QUEUE, "lease", lambda g: g.job_ids),
     "worker-after-start": CrashPoint("worker", "after", STORE, "start"),
-    "worker-after-record": CrashPoint("worker", "after", STORE, "record"),
     "worker-before-settle": CrashPoint("worker", "before", STORE, "settle"),
     "worker-after-settle": CrashPoint("worker", "after", STORE, "settle"),
-    "worker-before-ack": CrashPoint("worker", "before", QUEUE, "ack"),
 }
 
 
-def plant(name: str) -> None:
-    """From now on this process dies at that point."""
-    point = POINTS[name]
+def plant(named: str) -> None:
+    """This process will die at that point."""
+    name, _, count = named.partition(":")
+    point, passes = POINTS[name], _Passes(name, int(count or 1))
     module, _, owner_name = point.owner.partition(":")
     owner = getattr(importlib.import_module(module), owner_name)
     method = getattr(owner, point.method)
-    replies = "after" if point.moment == "after" and method.__name__ in _REPLIES else None
+    is_in_reply = point.method in _REPLIES
 
     @wraps(method)
     async def dying(self: Any, *arguments: Any, **named: Any) -> Any:
         if point.moment == "before" and arguments[0]:
-            _die(name)
+            passes.one()
         reply = await method(self, *arguments, **named)
-        if point.moment == "after" and (point.about(reply) if replies else arguments[0]):
-            _die(name)
+        if point.moment == "after" and (point.about(reply) if is_in_reply else arguments[0]):
+            passes.one()
         return reply
 
     setattr(owner, point.method, dying)
@@ -78,6 +77,15 @@ _REPLIES = {"dispatch", "lease", "start"}
 """What these are about stands in the reply; of all others in the first argument."""
 
 
-def _die(name: str) -> None:
-    witness(Seen.CRASHED, name)
-    os.kill(os.getpid(), signal.SIGKILL)
+class _Passes:
+    """Counts down to death."""
+
+    def __init__(self, name: str, left: int) -> None:
+        self._name = name
+        self._left = left
+
+    def one(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            witness(Seen.CRASHED, self._name)
+            os.kill(os.getpid(), signal.SIGKILL)

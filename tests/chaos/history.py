@@ -43,7 +43,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """Seen while it happened: `running` in MongoDB and leased by nobody in Redis."""
+    """Seen when its worker had died: `running` in MongoDB and nowhere in Redis."""
 
     job_id: str
     attempt: int

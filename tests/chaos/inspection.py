@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,6 +13,8 @@ import redis
 from infra.local.servers import Urls
 from tests.chaos.checker import FINAL
 from tests.chaos.history import Ended, Orphan, Told
+from tests.chaos.system import Member
+from tests.support import eventually
 
 PAGE = 500
 AT_ONCE = 20
@@ -38,35 +40,30 @@ class Reader:
     ) -> None:
         await self._session.close()
 
-    async def until_final(
-        self, wanted: Sequence[str], within: float, queue: str | None = None
-    ) -> None:
-        """Return when all of `wanted` are final, or when the time is over: the checker tells."""
-        deadline = time.monotonic() + within
-        while time.monotonic() < deadline:
-            if not await self._unfinished(queue):
-                statuses = {job["id"]: job["status"] for job in await self._jobs(queue)}
-                if all(statuses.get(job_id) in FINAL for job_id in wanted):
-                    return
-            await asyncio.sleep(AGAIN_SECONDS)
+    async def all_final(self, wanted: Collection[str], queue: str) -> bool:
+        """Whether nothing of this queue is unfinished, and all of `wanted` are among it."""
+        if await self._unfinished(queue):
+            return False
+        statuses = {job["id"]: job["status"] for job in await self._jobs(queue)}
+        return all(statuses.get(job_id) in FINAL for job_id in wanted)
 
-    async def told(self, queue: str | None = None) -> dict[str, Told]:
+    async def told(self, queue: str) -> dict[str, Told]:
         """Every job there is, with its executions."""
         jobs = await self._jobs(queue)
         stories = await asyncio.gather(*(self._told(job) for job in jobs))
         return {told.job_id: told for told in stories}
 
-    async def _unfinished(self, queue: str | None) -> bool:
+    async def _unfinished(self, queue: str) -> bool:
         states = [("status", status) for status in ("pending", "queued", "running")]
-        page = await self._get("/api/jobs", [*states, *_only(queue), ("limit", "1")])
+        page = await self._get("/api/jobs", [*states, ("queue", queue), ("limit", "1")])
         return bool(page["items"])
 
-    async def _jobs(self, queue: str | None) -> Sequence[dict[str, Any]]:
+    async def _jobs(self, queue: str) -> Sequence[dict[str, Any]]:
         jobs: list[dict[str, Any]] = []
         cursor: str | None = None
         while True:
             place = [("cursor", cursor)] if cursor else []
-            page = await self._get("/api/jobs", [("limit", str(PAGE)), *_only(queue), *place])
+            page = await self._get("/api/jobs", [("limit", str(PAGE)), ("queue", queue), *place])
             jobs += page["items"]
             cursor = page["next_cursor"]
             if cursor is None:
@@ -97,29 +94,59 @@ class Inside:
         self._mongo.close()
         self._redis.close()
 
-    def orphans(self, queue: str) -> Sequence[Orphan]:
-        """`running`, and leased by nobody.
+    def orphans(self, queue: str, worker: str) -> Sequence[Orphan]:
+        """`running` on this dead worker, and nowhere in Redis: no reaper will ever meet them.
 
-        MongoDB is asked before and after Redis: an attempt that ended in between is none.
+        MongoDB is asked before and after Redis: what somebody else has ended in between is none.
         """
-        before = self._running(queue)
-        leased = set(self._redis.zrange(f"dueq:{{{queue}}}:leased", 0, -1))
-        still = before & self._running(queue)
-        return [Orphan(job_id, attempt) for job_id, attempt in still if job_id not in leased]
+        before = self._running_on(worker)
+        known = {job_id for members in self.waiting(queue).values() for job_id in members}
+        still = before & self._running_on(worker)
+        return [Orphan(job_id, attempt) for job_id, attempt in still if job_id not in known]
 
     def waiting(self, queue: str) -> dict[str, list[str]]:
         """The members of every set of this queue."""
         keys = [f"dueq:{{{queue}}}:{name}" for name in ("ready", "delayed", "leased")]
-        return {key: self._redis.zrange(key, 0, -1) for key in keys}
+        return {key: self._members(key) for key in keys}
+
+    def worker_id(self, pid: int) -> str | None:
+        """The id of this worker process, once it has sent its first heartbeat."""
+        for key in self._redis.scan_iter("dueq:worker:*"):
+            if self._redis.hget(key, "pid") == str(pid):
+                return str(key).removeprefix("dueq:worker:")
+        return None
+
+    def is_busy(self, pid: int) -> bool:
+        """Whether this worker runs jobs at this moment."""
+        worker = self.worker_id(pid)
+        return worker is not None and bool(self._running_on(worker))
 
     def flush(self) -> None:
         """FLUSHALL: only on a Redis that the test has started itself."""
         self._redis.flushall()
 
-    def _running(self, queue: str) -> set[tuple[str, int]]:
-        found = self._jobs.find({"queue": queue, "state": "running"}, {"attempt": 1})
+    def _running_on(self, worker: str) -> set[tuple[str, int]]:
+        found = self._jobs.find({"state": "running", "worker": worker}, {"attempt": 1})
         return {(document["_id"], document["attempt"]) for document in found}
 
+    def _members(self, key: str) -> list[str]:
+        return [str(member) for member in self._redis.zrange(key, 0, -1)]
 
-def _only(queue: str | None) -> Sequence[tuple[str, str]]:
-    return [("queue", queue)] if queue else []
+
+async def until_drained(
+    reader: Reader, inside: Inside, wanted: Collection[str], queue: str, within: float
+) -> None:
+    """Return when all of `wanted` are final and Redis is empty; or when the time is over: then the
+    checker tells what is wrong."""
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        if await reader.all_final(wanted, queue) and not any(inside.waiting(queue).values()):
+            return
+        await asyncio.sleep(AGAIN_SECONDS)
+
+
+async def look_for_orphans(member: Member, inside: Inside, queue: str, found: list[Orphan]) -> None:
+    """From now on, whenever this worker dies: who finds its jobs?"""
+    worker = await eventually(lambda: inside.worker_id(member.pid))
+    assert worker is not None
+    member.on_death = lambda: found.extend(inside.orphans(queue, worker))

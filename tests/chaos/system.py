@@ -29,6 +29,8 @@ LEASE_SECONDS = 3.0
 REST_SECONDS = 0.5
 """Between the death of a process and its next life."""
 START_SECONDS = 60.0
+STARTS_AT_ONCE = 4
+"""A start is a second of CPU: a crowd of them would starve those that already work."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Part:
     concurrency: int = 10
     crash: str | None = None
     mutant: str | None = None
+    lease_seconds: float = LEASE_SECONDS
 
     @property
     def argv(self) -> Sequence[str]:
@@ -59,7 +62,12 @@ class Part:
     @property
     def environment(self) -> Mapping[str, str]:
         """Beside the system's."""
-        wanted = {"DUEQ_AMQP_URL": self.amqp, CRASH: self.crash, MUTANT: self.mutant}
+        wanted = {
+            "DUEQ_AMQP_URL": self.amqp,
+            "DUEQ_LEASE_SECONDS": f"{self.lease_seconds:g}",
+            CRASH: self.crash,
+            MUTANT: self.mutant,
+        }
         return {name: value for name, value in wanted.items() if value}
 
 
@@ -101,6 +109,7 @@ class System:
         self._mutant = mutant
         self._ports = Ports(folder)
         self._begun: Counter[str] = Counter()
+        self._room = asyncio.Semaphore(STARTS_AT_ONCE)
         self._group = asyncio.TaskGroup()
         self._watches: list[asyncio.Task[None]] = []
 
@@ -132,25 +141,29 @@ class System:
 
     async def start(self, *parts: Part) -> Sequence[Member]:
         """Start these and supervise them; return when all are ready."""
-        members = [await self._begin(part) for part in parts]
-        self.members += members
-        self._watches += [self._group.create_task(self._supervise(each)) for each in members]
-        await asyncio.gather(*(self.until_ready(member) for member in members))
-        return members
+        return await asyncio.gather(*(self._begin(part) for part in parts))
 
     async def until_ready(self, member: Member) -> None:
         """Return when it says so itself; it may have died and be in a later life by then."""
         async with asyncio.timeout(START_SECONDS):
-            while not await is_ready(member.port):  # noqa: ASYNC110  (another process's event)
+            while not await is_ready(member.port):
                 await asyncio.sleep(0.05)
 
     async def until_dead(self, member: Member, within: float) -> None:
         """Return when its first life is over."""
         async with asyncio.timeout(within):
-            while member.lives == 1:  # noqa: ASYNC110
+            while member.lives == 1:
                 await asyncio.sleep(0.05)
 
     async def _begin(self, part: Part) -> Member:
+        async with self._room:
+            member = await self._first_life(part)
+            self.members.append(member)
+            self._watches.append(self._group.create_task(self._supervise(member)))
+            await self.until_ready(member)
+        return member
+
+    async def _first_life(self, part: Part) -> Member:
         self._begun[part.role] += 1
         name = f"{part.role}-{self._begun[part.role]}"
         (self._folder / name).mkdir()
@@ -166,7 +179,6 @@ class System:
             "DUEQ_MONGO_URL": self.urls.mongo or "",
             "DUEQ_REDIS_URL": self.urls.redis or "",
             "DUEQ_HTTP_PORT": str(port),
-            "DUEQ_LEASE_SECONDS": f"{LEASE_SECONDS:g}",
             "PYTHONPATH": str(ROOT),
             SINK: str(self.sink),
             **part.environment,

@@ -35,17 +35,17 @@ async def outlived(
     servers: Servers, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Mapping[Window, Outlived]]:
     """What became of each window."""
-    together = [window for window in (*WINDOWS, *FATAL) if not window.is_alone]
-    alone = [window for window in (*WINDOWS, *FATAL) if window.is_alone]
+    together = [window for window in (*FATAL, *WINDOWS) if not window.is_alone]
+    alone = [window for window in (*FATAL, *WINDOWS) if window.is_alone]
     folder = tmp_path_factory.mktemp("windows")
     with servers.fresh_mongo_url() as mongo:
         urls = Urls(servers.fresh_amqp_url(), mongo, servers.fresh_redis_url())
         async with System(urls, folder / "shared") as system:
             await system.start(*bystanders(together))
-            lives = [live_through_shared(w, system, servers.fresh_amqp_url()) for w in together]
-            lives += [_alone(window, servers, folder / window.name) for window in alone]
+            lives = [_alone(window, servers, folder / window.name) for window in alone]
+            lives += [live_through_shared(w, system, servers.fresh_amqp_url()) for w in together]
             found = await asyncio.gather(*lives)
-    yield dict(zip((*together, *alone), found, strict=True))
+    yield dict(zip((*alone, *together), found, strict=True))
 
 
 async def _alone(window: Window, servers: Servers, folder: Path) -> Outlived:

@@ -13,16 +13,16 @@ from infra.local.servers import Urls
 from tests.chaos.client import AmqpClient, HttpClient, Ledger, Wish
 from tests.chaos.crash import POINTS
 from tests.chaos.history import History, Orphan
-from tests.chaos.inspection import Inside, Reader
+from tests.chaos.inspection import Inside, Reader, look_for_orphans, until_drained
 from tests.chaos.mutants import MUTANTS
 from tests.chaos.sink import Seen, Sighting
 from tests.chaos.system import LEASE_SECONDS, Member, Part, System
 
 DEATH_SECONDS = 20.0
 RECOVERY_SECONDS = 30.0
-"""What may be found late is found by then: lease, grace period and two looks of the reconciler."""
+"""What may be found late is found by then: a lease, a grace period, two looks of a reconciler."""
 GIVEN_UP_SECONDS = 5 * LEASE_SECONDS
-"""What a planted bug has lost may be declared lost: without it, all is recovered in half of this."""
+"""After this a planted bug has lost what is missing: the real code takes half as long."""
 JOBS = 5
 
 
@@ -66,10 +66,8 @@ WINDOWS = (
     Window("watcher-after-dispatch", later=1.0),
     Window("worker-after-lease"),
     Window("worker-after-start"),
-    Window("worker-after-record"),
     Window("worker-before-settle"),
     Window("worker-after-settle"),
-    Window("worker-before-ack"),
 )
 FATAL = (
     Window("ingest-before-insert", "ingest-acknowledges-first"),
@@ -110,17 +108,28 @@ def bystanders(windows: Sequence[Window]) -> Sequence[Part]:
 
 def _victim(window: Window, amqp: str | None = None) -> Part:
     mutant = window.mutant if window.mutant and MUTANTS[window.mutant][0] == window.role else None
-    return Part(window.role, amqp, (window.name,), crash=window.crash, mutant=mutant)
+    # A heartbeat between the early ack and the crash would write the lease again and hide the bug:
+    # with a long lease there is none.
+    lease_seconds = 10 * LEASE_SECONDS if mutant and window.role == "worker" else LEASE_SECONDS
+    return Part(
+        window.role,
+        amqp,
+        (window.name,),
+        crash=window.crash,
+        mutant=mutant,
+        lease_seconds=lease_seconds,
+    )
 
 
 async def _live_through(window: Window, system: System, victim: Member) -> Outlived:
     inside, ledger, orphans = Inside(system.urls), Ledger(), list[Orphan]()
-    victim.on_death = lambda: orphans.extend(inside.orphans(window.name))
     try:
+        if window.role == "worker":
+            await look_for_orphans(victim, inside, window.name, orphans)
         await _submit(window, system, victim, ledger)
         await system.until_dead(victim, DEATH_SECONDS)
         async with Reader(system.of("gateway")[0].url) as reader:
-            await reader.until_final(list(ledger.accepted), window.patience, window.name)
+            await until_drained(reader, inside, ledger.accepted, window.name, window.patience)
             told = await reader.told(window.name)
         seen = [one for one in system.seen() if one.job_id in (*told, *ledger.asked)]
         left = inside.waiting(window.name)

@@ -10,7 +10,7 @@ from tests.e2e.running import Up, run
 
 def submitted(system: Up, *arguments: str) -> str:
     """The id of a job."""
-    ran = system.dueq("job", "submit", *arguments, "-o", "id")
+    ran = system.dueq("job", "submit", "-o", "id", *arguments)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout.strip()
 

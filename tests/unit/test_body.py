@@ -25,8 +25,10 @@ anything = st.recursive(
     | st.floats()
     | st.text(st.characters(), max_size=20)
     | st.text(st.sampled_from("\0\ud800\udfff~/é\U0001f600"), max_size=4),
-    lambda inner: st.lists(inner, max_size=5)
-    | st.dictionaries(st.text(st.sampled_from("ab\0\ud800~/$."), max_size=3), inner, max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=5)
+        | st.dictionaries(st.text(st.sampled_from("ab\0\ud800~/$."), max_size=3), inner, max_size=5)
+    ),
     max_leaves=30,
 )
 """Everything that Python can write as JSON, and what it writes that is none (NaN, Infinity)."""

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -25,8 +26,10 @@ payloads = st.recursive(
     | st.integers(-(2**63), 2**63 - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
     | texts,
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(texts.filter(lambda key: "\0" not in key), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(texts.filter(lambda key: "\0" not in key), inner, max_size=4)
+    ),
     max_leaves=20,
 )
 
@@ -89,7 +92,7 @@ def test_no_message_is_larger_than_a_mebibyte(sizes: list[int]) -> None:
     messages = list(encode_accepted(sent))
     assert all(len(message) <= MAX_BYTES for message in messages)
     assert sum(len(parse_json(message)) for message in messages) == len(sent)
-    for one, next_one in zip(messages, messages[1:], strict=False):
+    for one, next_one in pairwise(messages):
         assert len(one) + len(next_one) > MAX_BYTES, "they would have gone together"
 
 

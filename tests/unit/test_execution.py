@@ -52,11 +52,11 @@ def expected(ending: Ending, on_lost: OnLost, failures: int, losses: int) -> Dec
             return Decision(Event.CANCEL)
         case Failed(retryable=False), _:
             return Decision(Event.DIE, reason="not_retryable")
-        case (Failed() | TimedOut()), _ if failures + 1 == RETRY["max_attempts"]:
+        case ((Failed() | TimedOut()), _) if failures + 1 == RETRY["max_attempts"]:
             return Decision(Event.DIE, reason="exhausted")
-        case (Failed() | TimedOut()), _:
+        case ((Failed() | TimedOut()), _):
             return Decision(Event.RETRY, delay=timedelta(seconds=40))
-        case (Lost() | Released()), OnLost.DEAD:
+        case ((Lost() | Released()), OnLost.DEAD):
             return Decision(Event.DIE, reason="lost")
         case Released(), _:
             return Decision(Event.RELEASE)
@@ -149,7 +149,9 @@ def test_the_lot_is_drawn_once_and_stands_in_the_record() -> None:
         (timedelta.max, timedelta(days=366)),
     ],
 )
-def test_retry_after_overrides_the_policy_within_reason(asked: timedelta, waited: timedelta) -> None:
+def test_retry_after_overrides_the_policy_within_reason(
+    asked: timedelta, waited: timedelta
+) -> None:
     """A server that asks for 8,000 years would make a due time that no MongoDB client can read."""
     assert decided(a_running(), Failed(ERROR, retry_after=asked)).delay == waited
 

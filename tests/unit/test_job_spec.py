@@ -18,6 +18,7 @@ from tests.fakes.clock import START
 pytestmark = pytest.mark.unit
 
 URL = {"url": "https://example.org/hook"}
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MS = timedelta(milliseconds=1)
 
 
@@ -102,7 +103,7 @@ def test_null_means_not_asked_for() -> None:
 
 # -- field by field
 
-BAD = [
+BAD: list[tuple[str, list[Any]]] = [
     ("queue", ["", "a b", "-a", "_a", "a.b", "a" * 65, "é", "a\n", 1, None]),
     ("priority", [-1, 10, 5.0, 5.5, "5", True, None]),
     ("delay", [-1, -0.001, 1e12, "5", True]),
@@ -143,7 +144,7 @@ def test_a_bad_value_is_refused_at_its_field(field: str, value: Any) -> None:
     assert all(pointer.startswith(f"/{field}") for pointer in refused({field: value}))
 
 
-GOOD = [
+GOOD: list[tuple[str, list[Any]]] = [
     ("queue", ["a", "A-b_9", "a" * 64]),
     ("priority", [0, 9]),
     ("delay", [0, 0.001, 5, 10 * 366 * 86_400]),
@@ -180,7 +181,7 @@ def test_a_time_in_another_zone_is_the_same_instant() -> None:
     assert spec.run_at.tzinfo is UTC
 
 
-@given(st.datetimes(datetime(1970, 1, 1), datetime(2199, 1, 1), timezones=st.just(UTC)))
+@given(st.integers(0, 72 * 10**14).map(lambda n: EPOCH + timedelta(microseconds=n)))
 def test_a_run_at_is_never_early_and_less_than_a_millisecond_late(at: datetime) -> None:
     due = read_spec({"run_at": at.isoformat()}).due_after(START)
     assert timedelta(0) <= due - at < MS
@@ -197,8 +198,8 @@ def test_a_delay_counts_from_acceptance_and_is_never_cut_short(delay: float, spa
 @given(st.integers(0, 999_999))
 def test_what_is_due_at_once_is_due_when_it_was_accepted(spare: int) -> None:
     accepted = START + timedelta(microseconds=spare)
-    for body in ({}, {"delay": 0}):
-        assert accepted - MS < a_submission(at=accepted, **body).due_at <= accepted
+    for due in (a_submission(at=accepted).due_at, a_submission(at=accepted, delay=0).due_at):
+        assert accepted - MS < due <= accepted
 
 
 def test_the_last_instant_with_the_longest_delay_can_still_be_scored() -> None:

@@ -185,6 +185,16 @@ async def test_a_result_that_can_be_written_as_json_is(run: Run) -> None:
     assert await run(it) == Succeeded({"at": "2026-01-01T00:00:00Z", "of": [1, 2]})
 
 
+async def test_a_mistake_of_ours_is_a_failure_and_not_the_end_of_the_worker() -> None:
+    class Broken:
+        async def run(self, job: Job, work: Any) -> Ending:
+            raise KeyError("ours")
+
+    executors = Executors(TaskExecutor(Registry(), threads=1), amqp=Broken())
+    ending = failure(await executors.run(a_job(body={"amqp": {"routing_key": "k"}})))
+    assert ending.error.type == "internal"
+
+
 async def test_the_timeout_of_the_job_stops_a_coroutine(run: Run) -> None:
     async def it(payload: Any, context: Context) -> None:
         await asyncio.Event().wait()

@@ -21,8 +21,8 @@ from workers.executors.fence import fence_environment
 _KEPT = ("PATH", "HOME", "LANG")
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 _TERM_GRACE = 2.0
+_EXIT_GRACE = 1.0
 _PIPE_GRACE = 1.0
-_CHUNK = 64 * 1024
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)  # before any fork: a child between fork and exec must not load anything
 
@@ -36,14 +36,15 @@ class CommandExecutor:
             process = await _start(job, work)
         except (OSError, ValueError) as error:
             return failed("cannot_start", str(error))
-        output = _Output()
         try:
-            async with asyncio.timeout(job.spec.timeout) as limit:
-                await _follow(process, output)
-        except TimeoutError:
-            assert limit.expired()
-            return timed_out(job.spec.timeout, output.report(process.returncode))
-        return _ending_of(process.returncode, output)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(job.spec.timeout) as limit:
+                    await process.exited.wait()
+        finally:
+            await process.end()
+        if limit.expired():
+            return timed_out(job.spec.timeout, process.report())
+        return _ending_of(process)
 
 
 @dataclass(slots=True)
@@ -53,37 +54,85 @@ class _Tail:
     kept: bytearray = field(default_factory=bytearray)
     is_truncated: bool = False
 
-    async def read(self, stream: asyncio.StreamReader) -> None:
-        while chunk := await stream.read(_CHUNK):
-            self.kept += chunk
-            if len(self.kept) > OUTPUT_BYTES:
-                del self.kept[:-OUTPUT_BYTES]
-                self.is_truncated = True
+    def add(self, data: bytes) -> None:
+        self.kept += data
+        if len(self.kept) > OUTPUT_BYTES:
+            del self.kept[:-OUTPUT_BYTES]
+            self.is_truncated = True
 
     def text(self) -> str:
         return storable(self.kept.decode(errors="replace"))
 
 
-@dataclass(slots=True)
-class _Output:
-    stdout: _Tail = field(default_factory=_Tail)
-    stderr: _Tail = field(default_factory=_Tail)
+class _Process(asyncio.SubprocessProtocol):
+    """A command that was started, with what it has written.
 
-    def report(self, returncode: int | None) -> dict[str, object]:
-        was_killed = returncode is not None and returncode < 0
+    Not asyncio's `Process`: its `wait` waits for the pipes too, and a daemon may hold them on.
+    """
+
+    def __init__(self) -> None:
+        self.stdout, self.stderr = _Tail(), _Tail()
+        self.exited, self._drained = asyncio.Event(), asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.SubprocessTransport)
+        self._transport = transport
+        self._group = transport.get_pid()
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        (self.stdout if fd == 1 else self.stderr).add(data)
+
+    def process_exited(self) -> None:
+        self.exited.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._drained.set()  # it has exited, and nobody holds the pipes
+
+    @property
+    def returncode(self) -> int | None:
+        return self._transport.get_returncode()
+
+    async def end(self) -> None:
+        """TERM, a moment to clean up, KILL for the group; then the last of the output."""
+        try:
+            if not self.exited.is_set():
+                self._signal(signal.SIGTERM)
+                await _briefly(self.exited, _TERM_GRACE)
+        finally:
+            self._signal(signal.SIGKILL)  # also what it has left in its group
+        try:
+            await _briefly(self.exited, _EXIT_GRACE)
+            await _briefly(self._drained, _PIPE_GRACE)
+        finally:
+            self._transport.close()
+
+    def _signal(self, which: signal.Signals) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._group, which)
+
+    def report(self) -> dict[str, object]:
+        code = self.returncode
+        was_killed = code is not None and code < 0
         return {
-            "exit_code": None if was_killed else returncode,
-            "signal": _signal_name(-returncode) if returncode is not None and was_killed else None,
+            "exit_code": None if was_killed else code,
+            "signal": _signal_name(-code) if code is not None and was_killed else None,
             "stdout": self.stdout.text(),
             "stderr": self.stderr.text(),
             "truncated": self.stdout.is_truncated or self.stderr.is_truncated,
         }
 
 
-async def _start(job: Job, work: CommandWork) -> asyncio.subprocess.Process:
+async def _briefly(event: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
+async def _start(job: Job, work: CommandWork) -> _Process:
     is_shell = isinstance(work.command, str)
     words = ["/bin/sh", "-c", work.command] if is_shell else work.command
-    return await asyncio.create_subprocess_exec(
+    _, process = await asyncio.get_running_loop().subprocess_exec(
+        _Process,
         *words,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
@@ -92,6 +141,7 @@ async def _start(job: Job, work: CommandWork) -> asyncio.subprocess.Process:
         start_new_session=True,
         preexec_fn=_die_with(os.getpid()),
     )
+    return process
 
 
 def _environment(job: Job) -> dict[str, str]:
@@ -110,53 +160,16 @@ def _die_with(worker: int) -> Callable[[], None]:
     return ask
 
 
-async def _follow(process: asyncio.subprocess.Process, output: _Output) -> None:
-    """Read to the end of the process; when this is left, by whatever way, the group is gone."""
-    assert process.stdout is not None
-    assert process.stderr is not None
-    async with asyncio.TaskGroup() as group:
-        readers = [
-            group.create_task(output.stdout.read(process.stdout)),
-            group.create_task(output.stderr.read(process.stderr)),
-        ]
-        try:
-            await process.wait()
-        finally:
-            await _end_group(process)
-            # Somebody who left the group may still hold the pipes: do not wait for him.
-            await asyncio.wait(readers, timeout=_PIPE_GRACE)
-            for reader in readers:
-                reader.cancel()
-
-
-async def _end_group(process: asyncio.subprocess.Process) -> None:
-    """TERM, a moment to clean up, KILL; also what a process that has ended left in its group."""
-    try:
-        if process.returncode is None:
-            _signal_group(process, signal.SIGTERM)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_TERM_GRACE):
-                    await process.wait()
-    finally:
-        _signal_group(process, signal.SIGKILL)
-    await process.wait()
-
-
-def _signal_group(process: asyncio.subprocess.Process, which: signal.Signals) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, which)
-
-
-def _ending_of(returncode: int | None, output: _Output) -> Ending:
-    assert returncode is not None
-    report = output.report(returncode)
-    if returncode == 0:
+def _ending_of(process: _Process) -> Ending:
+    code, report = process.returncode, process.report()
+    assert code is not None
+    if code == 0:
         return Succeeded({"exit_code": 0}, report)
-    detail = output.stderr.text() or None
-    if returncode < 0:
-        message = f"killed by {_signal_name(-returncode)}"
+    detail = process.stderr.text() or None
+    if code < 0:
+        message = f"killed by {_signal_name(-code)}"
         return failed("signal", message, detail=detail, report=report)
-    return failed("exit_code", f"exit code {returncode}", detail=detail, report=report)
+    return failed("exit_code", f"exit code {code}", detail=detail, report=report)
 
 
 def _signal_name(number: int) -> str:

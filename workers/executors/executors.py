@@ -7,8 +7,11 @@ from typing import assert_never
 
 from pipeline.domain.execution import Ending
 from pipeline.domain.job import AmqpWork, CommandWork, HttpWork, Job, TaskWork
+from pipeline.telemetry import log
 from workers.executors.executor import Executor, Thread, failed, timed_out
 from workers.executors.task import TaskExecutor
+
+_log = log(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +26,16 @@ class Executors:
     async def run(self, job: Job) -> Ending:
         """Run this attempt; it ends within the job's timeout, a command a few seconds later.
 
-        Code that had its time and was stopped has timed out, whatever it answers to that.
+        Code that had its time and was stopped has timed out, whatever it answers to that. Raises
+        nothing but `CancelledError`: a mistake of ours must not take down each worker in its turn.
         """
+        try:
+            return await self._run(job)
+        except Exception as error:
+            _log.exception("executor.failed", job=job.id, kind=job.spec.kind.value, next="retry")
+            return failed("internal", f"{type(error).__name__}: {error}")
+
+    async def _run(self, job: Job) -> Ending:
         work = job.spec.work
         match work:
             case TaskWork():

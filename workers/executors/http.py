@@ -66,6 +66,8 @@ class HttpExecutor:
             if isinstance(error.os_error, ForbiddenTarget):
                 return failed("forbidden_target", str(error.os_error), retryable=False)
             return failed("unreachable", str(error))
+        except aiohttp.InvalidURL as error:
+            return failed("invalid_url", str(error), retryable=False)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return failed(type(error).__name__, str(error))
 

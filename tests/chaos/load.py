@@ -1,0 +1,100 @@
+"""The load: jobs of many ways in, at a steady pace.
+
+Single and batched over HTTP, single and as arrays over AMQP; some due a few seconds later (as
+`run_at`, as `delay`), some failing once or twice, all of them short. Drawn from a seed.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from tests.chaos.client import AmqpClient, HttpClient, Ledger, Wish
+from tests.chaos.system import System
+
+LONGEST_RUN = 0.1
+LATEST = 4.0
+BATCH = 25
+ARRAY = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How much, and how fast."""
+
+    jobs: int
+    per_second: float
+    seed: int = 1
+
+
+@asynccontextmanager
+async def run_load(system: System, load: Load, ledger: Ledger) -> AsyncIterator[None]:
+    """Runs beside the body; leaving waits until everything is accepted."""
+    gateways = [member.url for member in system.of("gateway")]
+    async with (
+        HttpClient(gateways, ledger) as http,
+        AmqpClient(system.urls.amqp or "", ledger) as amqp,
+        asyncio.TaskGroup() as group,
+    ):
+        group.create_task(_send_all(_Shipper(http, amqp, load), load.per_second))
+        yield
+
+
+async def _send_all(shipper: "_Shipper", per_second: float) -> None:
+    async with asyncio.TaskGroup() as group:
+        for number, (size, ship) in enumerate(shipper.shipments()):
+            group.create_task(_do(ship, f"load-{number}"))
+            await asyncio.sleep(size / per_second)
+
+
+async def _do(ship: Callable[[str], Awaitable[None]], key: str) -> None:
+    await ship(key)
+
+
+class _Shipper:
+    """Cuts the load into shipments, in an order drawn by lot."""
+
+    def __init__(self, http: HttpClient, amqp: AmqpClient, load: Load) -> None:
+        self._http = http
+        self._amqp = amqp
+        self._chance = random.Random(load.seed)
+        self._left = load.jobs
+
+    def shipments(self) -> Iterator[tuple[int, Callable[[str], Awaitable[None]]]]:
+        """How many jobs each has, and what sends it under a key."""
+        while self._left:
+            lot = self._chance.random()
+            if lot < 0.70:
+                yield 1, self._single(self._http.submit)
+            elif lot < 0.90:
+                yield 1, self._single(self._amqp.submit)
+            elif lot < 0.96:
+                yield self._several(BATCH, self._http.submit_batch)
+            else:
+                yield self._several(ARRAY, self._amqp.submit_array)
+
+    def _single(
+        self, submit: Callable[[str, Wish], Awaitable[None]]
+    ) -> Callable[[str], Awaitable[None]]:
+        self._left -= 1
+        wish = self._wish()
+        return lambda key: submit(key, wish)
+
+    def _several(
+        self, most: int, submit: Callable[[str, list[Wish]], Awaitable[None]]
+    ) -> tuple[int, Callable[[str], Awaitable[None]]]:
+        size = min(most, self._left)
+        self._left -= size
+        wishes = [self._wish() for _ in range(size)]
+        return size, lambda key: submit(key, wishes)
+
+    def _wish(self) -> Wish:
+        chance = self._chance
+        is_later = chance.random() < 0.3
+        return Wish(
+            seconds=chance.uniform(0, LONGEST_RUN),
+            failures=chance.choices((0, 1, 2), (0.9, 0.07, 0.03))[0],
+            later=chance.uniform(0.1, LATEST) if is_later else 0.0,
+            as_delay=chance.random() < 0.3,
+        )

@@ -1,0 +1,131 @@
+"""`kill -9` of every role in the middle of the work, then FLUSHALL: nothing is lost.
+
+`just chaos` runs 2,000 jobs through one round of faults, `just chaos-long` 50,000 through 25. Other
+sizes: DUEQ_CHAOS_JOBS, DUEQ_CHAOS_ROUNDS. DUEQ_CHAOS_MUTANT plants a bug (`mutants.MUTANTS`), and
+then this test must fail. Servers and processes are the test's own.
+"""
+
+import os
+import random
+import sys
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from infra.local.servers import LocalServers
+from tests.chaos.checker import violations
+from tests.chaos.client import Ledger
+from tests.chaos.history import History, Orphan
+from tests.chaos.inspection import Inside, Reader, look_for_orphans, until_drained
+from tests.chaos.load import Load, run_load
+from tests.chaos.summary import summarise
+from tests.chaos.system import Member, Part, System
+from tests.support import eventually
+
+PARTS = (
+    *[Part("gateway")] * 2,
+    *[Part("ingest")] * 2,
+    *[Part("watcher")] * 2,
+    *[Part("worker")] * 2,
+    Part("worker", crash="worker-before-settle:30"),
+)
+QUEUE = "default"
+ROLES = ("gateway", "ingest", "watcher", "worker")
+JOBS, LONG_JOBS = 2_000, 50_000
+ROUNDS, LONG_ROUNDS = 1, 25
+JOBS_PER_SECOND = 160
+SETTLE_SECONDS = 45.0
+PROGRESS_SECONDS = 60.0
+JOBS_IN_REDIS = 5
+SHOWN = 10
+
+
+@pytest_asyncio.fixture
+async def system(private_servers: LocalServers, tmp_path: Path) -> AsyncIterator[System]:
+    """Several of everything."""
+    mutant = os.environ.get("DUEQ_CHAOS_MUTANT")
+    async with System(private_servers.urls, tmp_path / "system", mutant) as system:
+        await system.start(*PARTS)
+        yield system
+
+
+@pytest.mark.timeout(240)
+async def test_nothing_is_lost_when_every_role_is_killed_and_redis_is_wiped(
+    system: System, long_form: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jobs = int(os.environ.get("DUEQ_CHAOS_JOBS", LONG_JOBS if long_form else JOBS))
+    rounds = int(os.environ.get("DUEQ_CHAOS_ROUNDS", LONG_ROUNDS if long_form else ROUNDS))
+    faults, ledger, inside = Faults(system, jobs), Ledger(), Inside(system.urls)
+    try:
+        async with run_load(system, Load(jobs, JOBS_PER_SECOND), ledger):
+            for number in range(rounds):
+                await faults.one_round(ledger, inside, number / rounds, (number + 1) / rounds)
+        history = await _history(system, ledger, inside, faults.orphans)
+    finally:
+        inside.close()
+    with capsys.disabled():
+        sys.stdout.write("\n  ".join(["", *summarise(history).lines(faults.done), ""]))
+    assert len(ledger.accepted) == jobs
+    assert violations(history)[:SHOWN] == []
+
+
+class Faults:
+    """What is done to a system while jobs come in."""
+
+    def __init__(self, system: System, jobs: int) -> None:
+        self.done: list[str] = []
+        self.orphans: list[Orphan] = []
+        self._system = system
+        self._jobs = jobs
+        self._chance = random.Random(jobs)
+
+    async def crash_of_itself(self, inside: Inside) -> None:
+        """One worker dies between record and settle, of its crash point; who finds its jobs?"""
+        (member,) = [one for one in self._system.of("worker") if one.part.crash]
+        await look_for_orphans(member, inside, QUEUE, self.orphans)
+        await self._system.until_dead(member, PROGRESS_SECONDS)
+        self.done.append(f"{member.name} died before settle")
+
+    async def one_round(self, ledger: Ledger, inside: Inside, begin: float, end: float) -> None:
+        """Each role once, then Redis, spread over the part of the load from `begin` to `end`."""
+        step = (end - begin) / (len(ROLES) + 2)
+        for number, role in enumerate(ROLES, 1):
+            await self._until_accepted(ledger, begin + number * step)
+            await self._kill(self._chance.choice(self._system.of(role)), inside)
+        await self._until_accepted(ledger, begin + (len(ROLES) + 1) * step)
+        await self._wipe(inside)
+
+    async def _until_accepted(self, ledger: Ledger, share: float) -> None:
+        await eventually(
+            lambda: len(ledger.accepted) >= share * self._jobs, PROGRESS_SECONDS, every=0.01
+        )
+
+    async def _kill(self, member: Member, inside: Inside) -> None:
+        if member.part.role == "worker":
+            await eventually(lambda: inside.is_busy(member.pid), PROGRESS_SECONDS)
+        member.kill()
+        self.done.append(f"kill -9 {member.name}")
+
+    async def _wipe(self, inside: Inside) -> None:
+        """When jobs wait there: else it would prove nothing."""
+        count = await eventually(lambda: _enough(inside), PROGRESS_SECONDS, every=0.005)
+        inside.flush()
+        self.done.append(f"FLUSHALL of {count} jobs")
+
+
+def _enough(inside: Inside) -> int:
+    count = sum(len(members) for members in inside.waiting(QUEUE).values())
+    return count if count >= JOBS_IN_REDIS else 0
+
+
+async def _history(
+    system: System, ledger: Ledger, inside: Inside, orphans: Sequence[Orphan]
+) -> History:
+    """When all is over, or when it has taken too long."""
+    async with Reader(system.of("gateway")[0].url) as reader:
+        await until_drained(reader, inside, ledger.accepted, QUEUE, SETTLE_SECONDS)
+        told = await reader.told(QUEUE)
+    waiting: dict[str, Sequence[str]] = dict(inside.waiting(QUEUE))
+    return History(ledger.asked, ledger.accepted, system.seen(), told, waiting, orphans)

@@ -1,0 +1,294 @@
+"""POST /api/jobs and /api/jobs/batch."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from gateway.deps import Limits
+from pipeline.domain.execution import Succeeded
+from pipeline.domain.identity import id_of_element, id_of_key
+from tests.builders import a_claim
+from tests.fakes.clock import START
+from tests.gateway_world import Answer, GatewayWorld, gateway_world
+
+JOB = {"payload": "test job"}
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest_asyncio.fixture
+async def world() -> AsyncIterator[GatewayWorld]:
+    async with gateway_world() as world:
+        yield world
+
+
+# ----------------------------------------------------------------------------------------- one
+
+
+@pytest.mark.parametrize("path", ["/api/jobs", "/jobs"])
+async def test_a_job_is_accepted_and_says_where_it_is(world: GatewayWorld, path: str) -> None:
+    answer = await world.post(path, JOB)
+    assert answer.status == 202
+    (submission,) = world.intake.submissions
+    assert answer.json == {
+        "id": submission.id,
+        "status": "queued",
+        "kind": "task",
+        "queue": "default",
+        "due_at": "2026-01-01T12:00:00.000Z",
+    }
+    assert answer.headers["location"] == f"/api/jobs/{submission.id}"
+    assert (submission.body, submission.accepted_at) == (JOB, START)
+
+
+async def test_a_delayed_job_is_pending(world: GatewayWorld) -> None:
+    answer = await world.post("/api/jobs", {"delay": 30})
+    assert (answer.json["status"], answer.json["due_at"]) == ("pending", "2026-01-01T12:00:30.000Z")
+
+
+async def test_there_is_no_202_before_the_confirm(world: GatewayWorld) -> None:
+    world.intake.hold()
+    async with asyncio.TaskGroup() as group:
+        request = group.create_task(world.post("/api/jobs", JOB))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert world.intake.submissions
+        assert not request.done()
+        world.intake.release()
+    assert request.result().status == 202
+
+
+async def test_an_unknown_outcome_is_503_with_the_id(world: GatewayWorld) -> None:
+    world.intake.silent = True
+    answer = await world.post("/api/jobs", JOB)
+    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json["id"] == world.intake.submissions[0].id
+
+
+async def test_without_rabbitmq_a_job_is_refused_and_the_server_named(world: GatewayWorld) -> None:
+    world.intake.down = True
+    answer = await world.post("/api/jobs", JOB)
+    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json["server"] == "RabbitMQ"
+    assert "id" not in answer.json
+
+
+async def test_without_mongodb_a_job_is_accepted_all_the_same(world: GatewayWorld) -> None:
+    world.store.down = True
+    assert (await world.post("/api/jobs", JOB)).status == 202
+
+
+async def test_the_trace_of_the_caller_goes_with_the_job(world: GatewayWorld) -> None:
+    await world.post("/api/jobs", JOB, traceparent=TRACE)
+    await world.post("/api/jobs", JOB, traceparent="nonsense")
+    assert [each.traceparent for each in world.intake.submissions] == [TRACE, None]
+
+
+# ---------------------------------------------------------------------------------------- keys
+
+
+async def with_key(world: GatewayWorld, body: Any, key: str | None = "order-7") -> Answer:
+    """Submit under a key while an ingest works."""
+    headers = {"idempotency_key": key} if key else {}
+    request = asyncio.ensure_future(world.post("/api/jobs", body, **headers))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    await world.ingest()
+    return await world.until(request, timedelta(seconds=2))
+
+
+async def test_the_same_key_and_body_is_the_same_job(world: GatewayWorld) -> None:
+    first = await with_key(world, JOB)
+    again = await with_key(world, JOB)
+    assert (first.status, again.status) == (202, 202)
+    assert first.json["id"] == again.json["id"] == id_of_key("order-7")
+    assert len(world.intake.submissions) == 1
+
+
+async def test_the_key_may_stand_in_the_header_or_in_the_body(world: GatewayWorld) -> None:
+    first = await with_key(world, JOB)
+    again = await with_key(world, {**JOB, "idempotency_key": "order-7"}, key=None)
+    assert first.json["id"] == again.json["id"]
+
+
+async def test_two_different_keys_are_an_error(world: GatewayWorld) -> None:
+    answer = await world.post("/api/jobs", {**JOB, "idempotency_key": "a"}, idempotency_key="b")
+    assert (answer.status, answer.pointers) == (422, ["/idempotency_key"])
+    assert not world.intake.submissions
+
+
+async def test_the_same_key_for_another_job_is_an_error(world: GatewayWorld) -> None:
+    await with_key(world, JOB)
+    answer = await with_key(world, {"payload": "another"})
+    assert (answer.status, answer.pointers) == (422, ["/idempotency_key"])
+    assert len(world.intake.submissions) == 1
+
+
+async def test_of_two_first_requests_the_one_whose_body_does_not_stand_is_told(
+    world: GatewayWorld,
+) -> None:
+    """H26: both look before either is stored, so both publish. Ingest keeps the first; whoever
+    reads back another body than his own hears it instead of a 202."""
+    async with asyncio.TaskGroup() as group:
+        one = group.create_task(world.post("/api/jobs", JOB, idempotency_key="k"))
+        other = group.create_task(world.post("/api/jobs", {"payload": 2}, idempotency_key="k"))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(world.intake.submissions) == 2
+        await world.ingest()
+        await world.clock.run(2)
+    assert sorted([one.result().status, other.result().status]) == [202, 422]
+
+
+async def test_a_keyed_job_that_cannot_be_read_back_in_time_is_503_with_its_id(
+    world: GatewayWorld,
+) -> None:
+    request = asyncio.ensure_future(world.post("/api/jobs", JOB, idempotency_key="k"))
+    await world.clock.run(1.9)
+    assert not request.done()
+    answer = await world.until(request, timedelta(seconds=0.2))
+    assert (answer.status, answer.json["id"]) == (503, id_of_key("k"))
+
+
+async def test_with_a_key_and_without_mongodb_nothing_is_published(world: GatewayWorld) -> None:
+    world.store.down = True
+    answer = await world.post("/api/jobs", JOB, idempotency_key="k")
+    assert (answer.status, answer.json["server"]) == (503, "MongoDB")
+    assert not world.intake.submissions
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256])
+async def test_a_key_has_a_length(world: GatewayWorld, key: str) -> None:
+    answer = await world.post("/api/jobs", JOB, idempotency_key=key)
+    assert (answer.status, answer.pointers) == (422, ["/idempotency_key"])
+
+
+# ---------------------------------------------------------------------------------------- wait
+
+
+async def test_prefer_wait_answers_with_the_ended_job(world: GatewayWorld) -> None:
+    request = asyncio.ensure_future(world.post("/api/jobs", JOB, prefer="wait=10"))
+    await world.clock.run(0.1)
+    await world.ingest()
+    await world.clock.run(1)
+    assert not request.done()
+    (job_id,) = world.store.jobs
+    await end(world, job_id)
+    answer = await world.until(request, timedelta(seconds=1))
+    assert (answer.status, answer.headers["preference-applied"]) == (200, "wait")
+    assert (answer.json["status"], answer.json["result"]) == ("succeeded", "test job")
+
+
+async def test_a_wait_that_is_over_says_that_the_job_is_accepted(world: GatewayWorld) -> None:
+    request = asyncio.ensure_future(world.post("/api/jobs", JOB, prefer="respond-async, wait=2"))
+    await world.clock.run(1.9)
+    assert not request.done()
+    assert (await world.until(request, timedelta(seconds=0.2))).status == 202
+
+
+async def test_nobody_waits_longer_than_a_minute(world: GatewayWorld) -> None:
+    request = asyncio.ensure_future(world.post("/api/jobs", JOB, prefer="wait=86400"))
+    assert (await world.until(request, timedelta(seconds=60.1))).status == 202
+
+
+async def test_a_process_that_stops_keeps_nobody_waiting(world: GatewayWorld) -> None:
+    request = asyncio.ensure_future(world.post("/api/jobs", JOB, prefer="wait=60"))
+    await world.clock.run(1)
+    world.app.state.stopping = True
+    assert (await world.until(request, timedelta(seconds=1))).status == 202
+
+
+async def end(world: GatewayWorld, job_id: str) -> None:
+    """The job starts and succeeds."""
+    (job,) = await world.store.start([job_id], a_claim(at=world.clock.now()))
+    await world.end(job, Succeeded("test job"))
+
+
+# --------------------------------------------------------------------------------------- batch
+
+
+async def test_a_batch_answers_with_ids_in_input_order(world: GatewayWorld) -> None:
+    answer = await world.post("/api/jobs/batch", [{"name": str(n)} for n in range(1200)])
+    assert (answer.status, answer.json["accepted"]) == (202, 1200)
+    assert answer.json["rejected"] == []
+    assert [each.spec.name for each in world.intake.submissions] == [str(n) for n in range(1200)]
+    assert answer.json["ids"] == [each.id for each in world.intake.submissions]
+
+
+async def test_a_bad_element_costs_only_itself(world: GatewayWorld) -> None:
+    answer = await world.post("/jobs/batch", [{"name": "a"}, {"delay": -1}, 3, {"name": "d"}])
+    assert (answer.status, answer.json["accepted"]) == (202, 2)
+    assert [(each["index"], each["code"]) for each in answer.json["rejected"]] == [
+        (1, "invalid"),
+        (2, "invalid"),
+    ]
+    assert answer.json["rejected"][0]["errors"][0]["pointer"] == "/delay"
+    assert [each.spec.name for each in world.intake.submissions] == ["a", "d"]
+
+
+async def test_a_batch_of_which_nothing_is_good_is_422(world: GatewayWorld) -> None:
+    answer = await world.post("/api/jobs/batch", [{"delay": -1}, {"nmae": "x"}])
+    assert (answer.status, answer.pointers) == (422, ["/0/delay", "/1/nmae"])
+    assert [each["index"] for each in answer.json["rejected"]] == [0, 1]
+    assert not world.intake.publishes
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{}", b"7", b"[{}", b""])
+async def test_a_batch_that_is_no_list_of_jobs_is_422(world: GatewayWorld, body: bytes) -> None:
+    answer = await world.post("/api/jobs/batch", body)
+    assert (answer.status, answer.pointers) == (422, [""])
+
+
+async def test_a_batch_may_be_a_job_a_line(world: GatewayWorld) -> None:
+    lines = b'{"name":"a"}\n\n{"name":\n{"name":"c"}\r\n'
+    answer = await world.post("/api/jobs/batch", lines, content_type="application/x-ndjson")
+    assert answer.status == 202
+    assert [each["index"] for each in answer.json["rejected"]] == [1]
+    assert [each.spec.name for each in world.intake.submissions] == ["a", "c"]
+
+
+async def test_a_batch_has_a_largest_number_of_jobs() -> None:
+    async with gateway_world(limits=replace(Limits(), batch_jobs=3)) as world:
+        assert (await world.post("/api/jobs/batch", [{}] * 3)).status == 202
+        assert (await world.post("/api/jobs/batch", [{}] * 4)).status == 413
+
+
+async def test_a_job_of_a_batch_has_the_size_of_a_job() -> None:
+    async with gateway_world(limits=replace(Limits(), job_bytes=100)) as world:
+        large = {"payload": "x" * 100}
+        answer = await world.post("/api/jobs/batch", [{}, large])
+        assert (answer.status, answer.json["accepted"]) == (202, 1)
+        assert answer.json["rejected"][0]["code"] == "too_large"
+        lines = b"{}\n" + json.dumps(large).encode()
+        answer = await world.post("/api/jobs/batch", lines, content_type="application/x-ndjson")
+        assert answer.json["rejected"][0]["code"] == "too_large"
+
+
+async def test_a_batch_under_a_key_has_the_same_ids_again(world: GatewayWorld) -> None:
+    jobs = [{"name": "a"}, {"delay": -1}, {"name": "c", "idempotency_key": "own"}]
+    first = await world.post("/api/jobs/batch", jobs, idempotency_key="k")
+    await world.ingest()
+    again = await world.post("/api/jobs/batch", jobs, idempotency_key="k")
+    assert first.json["ids"] == again.json["ids"] == [id_of_element("k", 0), id_of_key("own")]
+    assert len(world.intake.submissions) == 2
+
+
+async def test_an_element_whose_key_names_another_job_is_rejected(world: GatewayWorld) -> None:
+    await with_key(world, JOB, "a")
+    jobs = [{"idempotency_key": "a"}, {"idempotency_key": "b"}, {"idempotency_key": "b", **JOB}]
+    answer = await world.post("/api/jobs/batch", jobs)
+    assert answer.json["ids"] == [id_of_key("b")]
+    assert [each["index"] for each in answer.json["rejected"]] == [0, 2]
+
+
+async def test_a_batch_in_doubt_is_503_with_its_ids(world: GatewayWorld) -> None:
+    world.intake.silent = True
+    answer = await world.post("/api/jobs/batch", [{}, {}])
+    assert answer.status == 503
+    assert answer.json["ids"] == [each.id for each in world.intake.submissions]

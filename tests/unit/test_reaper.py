@@ -1,0 +1,387 @@
+"""Leases that ran out: what that means, the document says."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from pipeline.domain.body import read_spec
+from pipeline.domain.execution import (
+    Cancelled,
+    ErrorInfo,
+    Execution,
+    Lost,
+    Outcome,
+    Released,
+    Succeeded,
+    conclude,
+)
+from pipeline.domain.job import Job
+from pipeline.domain.states import State
+from pipeline.ports import JobStore, LeaseQueue
+from pipeline.watchers.reaper import Reaper
+from tests.fakes.clock import SeededChance
+from tests.fakes.interposed import Died, die, interposed
+from tests.fakes.world import LEASE, World, lease_of
+
+pytestmark = pytest.mark.unit
+
+SECONDS = LEASE.total_seconds()
+
+
+@pytest.fixture
+async def world() -> World:
+    world = World()
+    await world.queue.begin_generation("default", "g1")
+    return world
+
+
+def a_reaper(
+    world: World, *, store: JobStore | None = None, queue: LeaseQueue | None = None
+) -> Reaper:
+    return Reaper(store or world.store, queue or world.queue, world.clock, LEASE)
+
+
+async def look_for(world: World, reaper: Reaper, seconds: float) -> None:
+    """Looks every five seconds, as its loop does."""
+    for _ in range(round(seconds / 5)):
+        await reaper.step()
+        world.clock.advance(5)
+    await reaper.step()
+
+
+async def acquainted(
+    world: World, *, store: JobStore | None = None, queue: LeaseQueue | None = None
+) -> Reaper:
+    """A reaper that has seen this Redis for long enough."""
+    reaper = a_reaper(world, store=store, queue=queue)
+    await look_for(world, reaper, SECONDS)
+    return reaper
+
+
+async def run_out(world: World, reaper: Reaper) -> None:
+    """Nobody extends; the reaper looks on; at the last look the leases are out."""
+    await look_for(world, reaper, SECONDS)
+
+
+def a_loss(world: World, job: Job) -> Execution:
+    """What another reaper inserts."""
+    return conclude(job, Lost(ErrorInfo("lost", "silence")), finished_at=world.now, lot=0)
+
+
+async def heartbeat(world: World, *jobs: Job) -> None:
+    """What a living worker does every third of a lease."""
+    await world.queue.extend([lease_of(job) for job in jobs], LEASE)
+
+
+async def outcomes(world: World, job_id: str) -> list[Outcome]:
+    return [record.outcome for record in await world.store.executions(job_id)]
+
+
+# -- what an expired lease means
+
+
+async def test_a_job_whose_worker_vanished_is_lost_and_due_again(world: World) -> None:
+    reaper = await acquainted(world)
+    job = await world.running()
+    await run_out(world, reaper)
+    after = await world.job(job.id)
+    assert (after.state, after.losses, after.failures) == (State.PENDING, 1, 0)
+    assert await outcomes(world, job.id) == [Outcome.LOST]
+    assert not world.is_leased(job.id)
+    assert world.queue.has_token("(dispatch)")
+
+
+async def test_a_lease_that_still_runs_is_left_alone(world: World) -> None:
+    reaper = await acquainted(world)
+    job = await world.running()
+    await look_for(world, reaper, SECONDS - 5)
+    assert await world.state(job.id) is State.RUNNING
+    assert world.is_leased(job.id)
+
+
+async def test_leased_and_never_started_goes_back_to_where_it_was(world: World) -> None:
+    reaper = await acquainted(world)
+    job_id = await world.ready(priority=9)
+    await world.leased("l1")
+    await run_out(world, reaper)
+    assert await world.state(job_id) is State.QUEUED
+    (peeked,) = await world.queue.peek("default", 10)
+    assert (peeked.job_id, peeked.priority) == (job_id, 9)
+    assert await outcomes(world, job_id) == []
+    assert [job.attempt for job in await world.run("l2")] == [1]
+
+
+@pytest.mark.parametrize("ending", [Succeeded(), Released(), Cancelled()])
+async def test_an_acknowledgement_that_never_came_only_leaves_a_member_to_remove(
+    world: World, ending: Succeeded | Released | Cancelled
+) -> None:
+    reaper = await acquainted(world)
+    job = await world.running()
+    record = conclude(job, ending, finished_at=world.now, lot=0)
+    await world.store.settle(await world.store.record([record]))
+    before = await world.job(job.id)
+    await run_out(world, reaper)
+    assert await world.job(job.id) == before
+    assert not world.is_leased(job.id)
+
+
+async def test_a_lease_of_a_deleted_job_is_removed(world: World) -> None:
+    reaper = await acquainted(world)
+    job_id = await world.ready()
+    await world.leased("l1")
+    await world.store.bury(job_id)
+    await run_out(world, reaper)
+    assert not world.is_leased(job_id)
+    assert not world.is_waiting(job_id)
+
+
+async def test_a_job_that_waits_in_another_queue_now_is_not_put_back_here(world: World) -> None:
+    """H27's other half: moved by PATCH, its old queue's lease is a ghost."""
+    reaper = await acquainted(world)
+    other = await world.stored(queue="other")
+    await world.queue.add([(await world.job(other)).entry])
+    job_id = await world.ready()
+    await world.leased("l1")
+    elsewhere = read_spec({"queue": "other"})
+    world.store.jobs[job_id] = replace(await world.job(job_id), spec=elsewhere)
+    await run_out(world, reaper)
+    assert not world.is_waiting(job_id)
+    assert not world.is_leased(job_id)
+
+
+async def test_a_result_written_before_the_crash_is_settled_and_not_lost(world: World) -> None:
+    reaper = await acquainted(world)
+    job = await world.running()
+    await world.store.record([conclude(job, Succeeded(7), finished_at=world.now, lot=0)])
+    await run_out(world, reaper)
+    assert await world.state(job.id) is State.SUCCEEDED
+    assert await outcomes(world, job.id) == [Outcome.SUCCEEDED]
+
+
+async def test_three_losses_are_poison(world: World) -> None:
+    reaper = await acquainted(world)
+    job_id = await world.ready()
+    for attempt in (1, 2, 3):
+        (job,) = await world.run(f"l{attempt}")
+        assert job.attempt == attempt
+        await run_out(world, reaper)
+        await world.dispatched()
+    after = await world.job(job_id)
+    assert (after.state, after.reason, after.losses) == (State.DEAD, "poison", 3)
+
+
+async def test_at_most_once_is_dead_after_a_loss(world: World) -> None:
+    reaper = await acquainted(world)
+    job = await world.running(on_lost="dead")
+    await run_out(world, reaper)
+    after = await world.job(job.id)
+    assert (after.state, after.reason) == (State.DEAD, "lost")
+
+
+async def test_more_than_a_batch_is_reaped_in_one_look(world: World) -> None:
+    reaper = await acquainted(world)
+    for _ in range(600):
+        await world.ready()
+    for n in range(60):
+        await world.run(f"l{n}", worker=f"w{n}")
+    await run_out(world, reaper)
+    assert (await world.store.counts())[State.PENDING] == 600
+    assert (await world.queue.view("default")).leased == 0
+
+
+# -- races
+
+
+async def test_h12_a_lease_taken_anew_is_not_removed_for_the_old_one(world: World) -> None:
+    """The reaper reads "l1 is out, document pending"; the job is queued again and leased as l2; the
+    reaper removes the member; worker 2 dies; nobody looks for the job again."""
+
+    async def lease_again() -> None:
+        await world.dispatched()
+        assert await world.run("l2", worker="worker-2")
+
+    reaper = await acquainted(world, queue=interposed(world.queue, "drop", before=lease_again))
+    job = await world.running("l1")
+    await world.store.settle(await world.store.record([a_loss(world, job)]))
+    await run_out(world, reaper)
+    assert world.is_leased(job.id)
+    assert await world.state(job.id) is State.RUNNING
+
+
+async def test_h12_a_job_leased_anew_is_not_put_back_for_the_old_lease(world: World) -> None:
+    """The same with `queued`: moved although it is leased, it would have a member too many and
+    its lease would be gone."""
+
+    async def lease_again() -> None:
+        (expired,) = await world.queue.expired("default", 100)
+        entry = (await world.job(expired.job_id)).entry
+        assert await world.queue.requeue("default", [(expired, entry)]) == 1
+        assert (await world.leased("l2", worker="worker-2")).job_ids == [expired.job_id]
+
+    reaper = await acquainted(world, queue=interposed(world.queue, "requeue", before=lease_again))
+    job_id = await world.ready()
+    await world.leased("l1")
+    await run_out(world, reaper)
+    assert world.is_leased(job_id)
+    assert not world.is_waiting(job_id)
+
+
+async def test_h12_a_reaper_held_up_does_not_lose_the_next_attempt(world: World) -> None:
+    """It reads "l1 is out" and is stopped. Another reaps attempt 1, worker 2 runs attempt 2. Going
+    on, it reads `running`, and would insert `lost` for the living attempt 2."""
+
+    async def go_round() -> None:
+        await world.store.settle(await world.store.record([a_loss(world, job)]))
+        await world.dispatched()
+        assert [again.attempt for again in await world.run("l2", worker="worker-2")] == [2]
+
+    reaper = await acquainted(world, store=interposed(world.store, "get_many", before=go_round))
+    job = await world.running("l1")
+    await run_out(world, reaper)
+    assert await outcomes(world, job.id) == [Outcome.LOST]
+    after = await world.job(job.id)
+    assert (after.state, after.attempt) == (State.RUNNING, 2)
+    assert world.is_leased(job.id)
+
+
+async def test_a_heartbeat_in_the_last_moment_saves_the_attempt(world: World) -> None:
+    async def beat() -> None:
+        await heartbeat(world, job)
+
+    reaper = await acquainted(world, store=interposed(world.store, "get_many", before=beat))
+    job = await world.running("l1")
+    await run_out(world, reaper)
+    assert await world.state(job.id) is State.RUNNING
+
+
+async def test_two_reapers_lose_an_attempt_once(world: World) -> None:
+    """Both read the same member and the same document; one record, one loss."""
+    other = await acquainted(world)
+    reaper = await acquainted(
+        world, store=interposed(world.store, "record", before=lambda: other.step())
+    )
+    await other.step()
+    job = await world.running()
+    await run_out(world, reaper)
+    assert (await world.job(job.id)).losses == 1
+    assert await outcomes(world, job.id) == [Outcome.LOST]
+
+
+async def test_h14_a_job_released_by_a_worker_that_dies_is_found_again(world: World) -> None:
+    """It inserts `released` and dies. The reaper settles and removes the member. Settled to
+    `queued`, its one check by the reconciler would be used up already and nobody would look;
+    `pending` has an owner."""
+    reaper = await acquainted(world)
+    job = await world.running()
+    await world.store.record([conclude(job, Released(), finished_at=world.now, lot=0)])
+    await run_out(world, reaper)
+    after = await world.job(job.id)
+    assert (after.state, after.losses, after.failures) == (State.PENDING, 0, 0)
+    assert not world.is_leased(job.id)
+    await world.dispatched()
+    assert [again.attempt for again in await world.run("l2")] == [2]
+
+
+@pytest.mark.parametrize("method", ["record", "settle", "drop"])
+async def test_a_reaper_that_dies_half_way_is_finished_by_the_next(
+    world: World, method: str
+) -> None:
+    reaper = await (
+        acquainted(world, queue=interposed(world.queue, method, before=die))
+        if method == "drop"
+        else acquainted(world, store=interposed(world.store, method, before=die))
+    )
+    job = await world.running()
+    with pytest.raises(Died):
+        await run_out(world, reaper)
+    await run_out(world, await acquainted(world))
+    after = await world.job(job.id)
+    assert (after.state, after.losses) == (State.PENDING, 1)
+    assert not world.is_leased(job.id)
+
+
+# -- H21: after an outage of Redis every lease has run out
+
+
+async def test_h21_a_reaper_that_has_just_begun_waits_for_one_lease(world: World) -> None:
+    job = await world.running()
+    world.clock.advance(10 * SECONDS)
+    reaper = a_reaper(world)
+    await look_for(world, reaper, SECONDS - 5)
+    assert await world.state(job.id) is State.RUNNING
+    world.clock.advance(5)
+    await reaper.step()
+    assert await world.state(job.id) is State.PENDING
+
+
+async def test_h21_after_a_failover_the_living_have_time_to_extend(world: World) -> None:
+    """Redis is away for two leases and another server takes its place. The reaper is the first to
+    look; the worker beats within a third of a lease."""
+    reaper = await acquainted(world)
+    job = await world.running()
+    world.clock.advance(2 * SECONDS)
+    world.queue.fail_over()
+    await reaper.step()
+    assert await world.state(job.id) is State.RUNNING
+    world.clock.advance(SECONDS / 3)
+    await heartbeat(world, job)
+    for _ in range(20):
+        await reaper.step()
+        await heartbeat(world, job)
+        world.clock.advance(5)
+    assert (await world.job(job.id)).losses == 0
+
+
+@pytest.mark.parametrize("silently", [True, False])
+async def test_h21_an_outage_of_the_very_same_redis_is_an_outage(
+    world: World, silently: bool
+) -> None:
+    """A network that parts, or a Redis that is stopped and goes on: generation and replication id
+    are what they were. The reaper either meets errors, or its one call hangs and then succeeds."""
+    reaper = await acquainted(world)
+    job = await world.running()
+    for _ in range(round(2 * SECONDS / 5)):
+        if not silently:
+            world.queue.go_down()
+            with pytest.raises(Exception, match="Redis"):
+                await reaper.step()
+        world.clock.advance(5)
+    world.queue.come_back()
+    await reaper.step()
+    assert await world.state(job.id) is State.RUNNING
+    await heartbeat(world, job)
+    await look_for(world, reaper, SECONDS - 5)
+    assert (await world.job(job.id)).losses == 0
+
+
+async def test_h21_what_died_in_the_outage_is_still_reaped_a_lease_later(world: World) -> None:
+    reaper = await acquainted(world)
+    job = await world.running()
+    world.clock.advance(2 * SECONDS)
+    await look_for(world, reaper, SECONDS)
+    assert await world.state(job.id) is State.PENDING
+
+
+async def test_h21_without_a_generation_nothing_is_reaped(world: World) -> None:
+    """Wiped, and no reconciler has looked yet: what is there says nothing about who lives."""
+    reaper = await acquainted(world)
+    world.queue.wipe()
+    job = await world.running()
+    await look_for(world, reaper, 3 * SECONDS)
+    assert await world.state(job.id) is State.RUNNING
+
+
+async def test_its_loop_looks_often_enough_to_see_no_outage_in_its_own_pauses(
+    world: World,
+) -> None:
+    for lease in (timedelta(seconds=1), timedelta(seconds=3), LEASE):
+        reaper = Reaper(world.store, world.queue, world.clock, lease)
+        job = await world.running(f"lease-{lease}")
+        loop = reaper.loop(SeededChance(1))
+        running = asyncio.ensure_future(loop.run())
+        await world.clock.run(LEASE.total_seconds() + 2 * lease.total_seconds())
+        loop.stop()
+        await running
+        assert await world.state(job.id) is State.PENDING
