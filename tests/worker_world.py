@@ -145,7 +145,7 @@ class WorkerWorld:
 
     async def until(self, is_true: Callable[[], object]) -> None:
         """Let everybody run until it is so; time stands still."""
-        await eventually(is_true, timeout=5, every=0)
+        await eventually(is_true, timeout=30, every=0)
 
     async def let_run(self) -> None:
         """Let everybody do what they can do now."""

@@ -90,7 +90,7 @@ class Finisher:
     async def _write_alone(self, batch: Sequence[Offer]) -> None:
         """One bad record never hurts its neighbours: find it, and leave it to the reaper."""
         if len(batch) > 1:
-            _log.exception("end.failed", jobs=len(batch), next="each alone")
+            _log.warning("end.failed", jobs=len(batch), next="each alone")
             for offer in batch:
                 await self._write([offer])
             return

@@ -121,12 +121,12 @@ class _Session:
         return over_runs(self._repeat(measure, lambda: self._bench.punctuality(jobs, rate)))
 
     def _repeat(self, measure: Measure, once: Callable[[], Result]) -> list[Result]:
-        results = []
-        runs = self._options.runs
+        results: list[Result] = []
+        jobs, runs = self._options.jobs_of(measure), self._options.runs
         with profiled(self._target, self._options.profile, measure):
             for number in range(1, runs + 1):
-                tell(f"{measure}: {self._options.jobs_of(measure):,} jobs, run {number} of {runs}")
                 results.append(once())
+                tell(f"{measure}: {jobs:,} jobs, run {number} of {runs}: {results[-1]}")
         return results
 
 

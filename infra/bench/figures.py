@@ -21,6 +21,10 @@ class Run:
         """Jobs per second."""
         return self.jobs / self.seconds
 
+    def __str__(self) -> str:
+        cost = f", {sum(self.cpu.values()):.3f} CPU s per 1,000" if self.cpu else ""
+        return f"{self.rate:,.0f} jobs/s{cost}"
+
 
 @dataclass(frozen=True)
 class Throughput:
@@ -42,6 +46,9 @@ class Spread:
     max: float
     early: int
     """How many were below zero."""
+
+    def __str__(self) -> str:
+        return f"p50 {self.p50:.1f} ms, p99 {self.p99:.1f} ms, max {self.max:.1f} ms"
 
 
 def throughput(runs: Sequence[Run]) -> Throughput:

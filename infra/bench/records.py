@@ -15,7 +15,7 @@ from infra.cli.waiting import FINAL
 from infra.exits import CommandFailed, Exit
 
 _PAGE = 500
-_SHORTEST, _LONGEST = 0.01, 1.0
+_SHORTEST, _LONGEST = 0.01, 10.0
 _STUCK_SECONDS = 60.0
 
 

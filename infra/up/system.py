@@ -47,6 +47,7 @@ class System:
         self._members: list[Supervised] = []
         self._balancer: Balancer | None = None
         self._file = plan.data / URLS_FILE
+        self._announced = False
         self.url = ""
 
     async def start(self) -> None:
@@ -76,7 +77,8 @@ class System:
 
     async def stop(self) -> None:
         """Stop everything that was started; may come at any time, and again."""
-        self._file.unlink(missing_ok=True)
+        if self._announced:  # without the directory's lock the file is another system's
+            self._file.unlink(missing_ok=True)
         for role in _STOP_ORDER:
             if role == "gateway" and self._balancer is not None:
                 await self._balancer.stop()
@@ -137,3 +139,4 @@ class System:
         fresh.touch(mode=0o600)
         fresh.write_text(text)
         fresh.replace(self._file)
+        self._announced = True

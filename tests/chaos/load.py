@@ -6,13 +6,15 @@ Single and batched over HTTP, single and as arrays over AMQP; some due a few sec
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from tests.chaos.client import AmqpClient, HttpClient, Ledger, Wish
 from tests.chaos.system import System
 
+Sent = Coroutine[Any, Any, None]
 LONGEST_RUN = 0.1
 LATEST = 4.0
 BATCH = 25
@@ -44,12 +46,8 @@ async def run_load(system: System, load: Load, ledger: Ledger) -> AsyncIterator[
 async def _send_all(shipper: "_Shipper", per_second: float) -> None:
     async with asyncio.TaskGroup() as group:
         for number, (size, ship) in enumerate(shipper.shipments()):
-            group.create_task(_do(ship, f"load-{number}"))
+            group.create_task(ship(f"load-{number}"))
             await asyncio.sleep(size / per_second)
-
-
-async def _do(ship: Callable[[str], Awaitable[None]], key: str) -> None:
-    await ship(key)
 
 
 class _Shipper:
@@ -61,7 +59,7 @@ class _Shipper:
         self._chance = random.Random(load.seed)
         self._left = load.jobs
 
-    def shipments(self) -> Iterator[tuple[int, Callable[[str], Awaitable[None]]]]:
+    def shipments(self) -> Iterator[tuple[int, Callable[[str], Sent]]]:
         """How many jobs each has, and what sends it under a key."""
         while self._left:
             lot = self._chance.random()
@@ -74,16 +72,14 @@ class _Shipper:
             else:
                 yield self._several(ARRAY, self._amqp.submit_array)
 
-    def _single(
-        self, submit: Callable[[str, Wish], Awaitable[None]]
-    ) -> Callable[[str], Awaitable[None]]:
+    def _single(self, submit: Callable[[str, Wish], Sent]) -> Callable[[str], Sent]:
         self._left -= 1
         wish = self._wish()
         return lambda key: submit(key, wish)
 
     def _several(
-        self, most: int, submit: Callable[[str, list[Wish]], Awaitable[None]]
-    ) -> tuple[int, Callable[[str], Awaitable[None]]]:
+        self, most: int, submit: Callable[[str, list[Wish]], Sent]
+    ) -> tuple[int, Callable[[str], Sent]]:
         size = min(most, self._left)
         self._left -= size
         wishes = [self._wish() for _ in range(size)]

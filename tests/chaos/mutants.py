@@ -16,8 +16,8 @@ from pipeline.watchers.reconciler import Reconciler
 MUTANT = "DUEQ_TEST_MUTANT"
 """The variable that names the bug a process has."""
 
-_ON_THE_WIRE = 0.05
-"""Seconds in which an ack, to which no broker answers, surely arrives."""
+_WIDENED = 0.5
+"""Seconds between the early ack and the insert, so that a kill at random falls between them."""
 
 
 def ingest_acknowledges_first() -> None:
@@ -27,7 +27,7 @@ def ingest_acknowledges_first() -> None:
     async def take_and_ack(self: RabbitMailbox, limit: int) -> Sequence[Delivery]:
         deliveries = await take(self, limit)
         await ack(self, deliveries)
-        await asyncio.sleep(_ON_THE_WIRE)
+        await asyncio.sleep(_WIDENED)
         return deliveries
 
     async def nothing(self: RabbitMailbox, deliveries: Sequence[Delivery]) -> None:

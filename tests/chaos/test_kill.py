@@ -51,7 +51,6 @@ async def system(private_servers: LocalServers, tmp_path: Path) -> AsyncIterator
         yield system
 
 
-@pytest.mark.timeout(240)
 async def test_nothing_is_lost_when_every_role_is_killed_and_redis_is_wiped(
     system: System, long_form: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -59,7 +58,9 @@ async def test_nothing_is_lost_when_every_role_is_killed_and_redis_is_wiped(
     rounds = int(os.environ.get("DUEQ_CHAOS_ROUNDS", LONG_ROUNDS if long_form else ROUNDS))
     faults, ledger, inside = Faults(system, jobs), Ledger(), Inside(system.urls)
     try:
+        await faults.watch_the_doomed(inside)
         async with run_load(system, Load(jobs, JOBS_PER_SECOND), ledger):
+            await faults.await_the_doomed()
             for number in range(rounds):
                 await faults.one_round(ledger, inside, number / rounds, (number + 1) / rounds)
         history = await _history(system, ledger, inside, faults.orphans)
@@ -80,13 +81,16 @@ class Faults:
         self._system = system
         self._jobs = jobs
         self._chance = random.Random(jobs)
+        (self._doomed,) = [one for one in system.members if one.part.crash]
 
-    async def crash_of_itself(self, inside: Inside) -> None:
-        """One worker dies between record and settle, of its crash point; who finds its jobs?"""
-        (member,) = [one for one in self._system.of("worker") if one.part.crash]
-        await look_for_orphans(member, inside, QUEUE, self.orphans)
-        await self._system.until_dead(member, PROGRESS_SECONDS)
-        self.done.append(f"{member.name} died before settle")
+    async def watch_the_doomed(self, inside: Inside) -> None:
+        """One worker has a crash point between record and settle: who will find its jobs?"""
+        await look_for_orphans(self._doomed, inside, QUEUE, self.orphans)
+
+    async def await_the_doomed(self) -> None:
+        """Return when it has come by there."""
+        await self._system.until_dead(self._doomed, PROGRESS_SECONDS)
+        self.done.append(f"{self._doomed.name} died before settle")
 
     async def one_round(self, ledger: Ledger, inside: Inside, begin: float, end: float) -> None:
         """Each role once, then Redis, spread over the part of the load from `begin` to `end`."""

@@ -24,10 +24,8 @@ from tests.chaos.windows import (
 )
 from tests.servers import Servers
 
-pytestmark = [
-    pytest.mark.timeout(180),
-    pytest.mark.usefixtures("amqp_url", "mongo_url", "redis_url"),  # so that all three are started
-]
+# So that all three servers are started.
+pytestmark = pytest.mark.usefixtures("amqp_url", "mongo_url", "redis_url")
 
 
 @pytest_asyncio.fixture(scope="module")

@@ -236,7 +236,7 @@ def test_jobs_that_have_not_ended_are_open_whatever_their_state() -> None:
 
 def test_the_end_is_looked_for_more_often_as_it_comes_near() -> None:
     assert pause(done=0, jobs=1000, passed=0.0) == 0.1
-    assert pause(done=10, jobs=100_000, passed=1.0) == 1.0
+    assert pause(done=10, jobs=100_000, passed=1.0) == 10.0
     assert pause(done=500, jobs=1000, passed=1.0) == 0.5
     assert pause(done=999, jobs=1000, passed=1.0) == 0.01
 
