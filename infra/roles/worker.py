@@ -4,6 +4,7 @@ On a signal it leases nothing more, waits for what runs, then gives back what is
 worker starts it at once. Killed, its leases run out and the reaper ends what it held.
 """
 
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -49,6 +50,14 @@ def run(asked: Asked) -> None:
         await _work(process, asked)
 
     run_role("worker", work)
+    _end_without_waiting_for_threads()
+
+
+def _end_without_waiting_for_threads() -> None:
+    """A plain function that hangs in its thread was recorded; it must not keep the process."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 async def _work(process: Process, asked: Asked) -> None:

@@ -28,6 +28,7 @@ from pipeline.watchers.reaper import lose
 _BATCH = 500
 _PERIOD = timedelta(seconds=1)
 _GRACE = timedelta(seconds=5)
+_OVERDUE = timedelta(seconds=1)
 _FULL_PASS_SECONDS = 300.0
 
 _log = log(__name__)
@@ -59,7 +60,7 @@ class Reconciler:
         """One look: is it the same Redis, are fresh jobs there, do running ones have a lease?"""
         names = sorted(await self._store.active_queues())
         seen = {name: await self._queue.incarnation(name) for name in names}
-        await self._keep_pauses(names)
+        await self._look_at_queues(names)
         if self._is_another(seen) or self._is_long_ago(self._passed_at, _FULL_PASS_SECONDS):
             await self._pass(seen)
         else:
@@ -154,24 +155,30 @@ class Reconciler:
         gone = [job for job in jobs if self._absent.get(_attempt(job)) == absent[_attempt(job)]]
         await lose(gone, self._store, self._queue, self._clock)
 
-    # -- pauses --------------------------------------------------------------------------------
+    # -- pauses and wake-ups ----------------------------------------------------------------
 
     async def _pause_again(self, seen: dict[str, Incarnation]) -> None:
         """In a Redis that is another, at once and before any job is there to be leased. A resume
-        under way at this moment is undone, and done again by `_keep_pauses` two looks later."""
+        under way at this moment is undone, and done again by `_look_at_queues` two looks later."""
         for name in sorted(await self._store.paused_queues()):
             if name in seen and self._known.get(name) != seen[name]:
                 await self._queue.pause(name)
 
-    async def _keep_pauses(self, names: Sequence[str]) -> None:
-        """Redis follows MongoDB, but only where two looks in a row disagree the same way: between
-        the two writes of a pause or resume under way they differ for a moment."""
+    async def _look_at_queues(self, names: Sequence[str]) -> None:
+        """Wake somebody for what is overdue: a wake-up may have died with the worker that ate it.
+
+        Pauses follow MongoDB, but only where two looks in a row disagree the same way: between the
+        two writes of a pause or resume under way they differ for a moment.
+        """
         paused = await self._store.paused_queues()
         doubted: set[tuple[str, bool]] = set()
         for name in names:
             wanted = name in paused
-            if (await self._queue.view(name)).paused != wanted:
+            view = await self._queue.view(name)
+            if view.paused != wanted:
                 doubted.add((name, wanted))
+            if view.ready and not wanted and view.oldest_wait >= _OVERDUE:
+                await self._queue.pass_on(name)
         for name, wanted in doubted & self._doubted:
             await (self._queue.pause(name) if wanted else self._queue.resume(name))
         self._doubted = doubted

@@ -29,7 +29,7 @@ PARTS = (
     *[Part("ingest")] * 2,
     *[Part("watcher")] * 2,
     *[Part("worker")] * 2,
-    Part("worker", crash="worker-before-settle:30"),
+    Part("worker", crash="worker-before-settle:5"),
 )
 QUEUE = "default"
 ROLES = ("gateway", "ingest", "watcher", "worker")
@@ -56,13 +56,13 @@ async def test_nothing_is_lost_when_every_role_is_killed_and_redis_is_wiped(
 ) -> None:
     jobs = int(os.environ.get("DUEQ_CHAOS_JOBS", LONG_JOBS if long_form else JOBS))
     rounds = int(os.environ.get("DUEQ_CHAOS_ROUNDS", LONG_ROUNDS if long_form else ROUNDS))
-    faults, ledger, inside = Faults(system, jobs), Ledger(), Inside(system.urls)
+    ledger, inside = Ledger(), Inside(system.urls)
+    faults = Faults(system, jobs, ledger, inside)
     try:
-        await faults.watch_the_doomed(inside)
+        await faults.watch_the_doomed()
         async with run_load(system, Load(jobs, JOBS_PER_SECOND), ledger):
-            await faults.await_the_doomed()
             for number in range(rounds):
-                await faults.one_round(ledger, inside, number / rounds, (number + 1) / rounds)
+                await faults.one_round(number / rounds, (number + 1) / rounds)
         history = await _history(system, ledger, inside, faults.orphans)
     finally:
         inside.close()
@@ -75,53 +75,53 @@ async def test_nothing_is_lost_when_every_role_is_killed_and_redis_is_wiped(
 class Faults:
     """What is done to a system while jobs come in."""
 
-    def __init__(self, system: System, jobs: int) -> None:
+    def __init__(self, system: System, jobs: int, ledger: Ledger, inside: Inside) -> None:
         self.done: list[str] = []
         self.orphans: list[Orphan] = []
         self._system = system
         self._jobs = jobs
+        self._ledger = ledger
+        self._inside = inside
         self._chance = random.Random(jobs)
         (self._doomed,) = [one for one in system.members if one.part.crash]
 
-    async def watch_the_doomed(self, inside: Inside) -> None:
+    async def watch_the_doomed(self) -> None:
         """One worker has a crash point between record and settle: who will find its jobs?"""
-        await look_for_orphans(self._doomed, inside, QUEUE, self.orphans)
+        await look_for_orphans(self._doomed, self._inside, QUEUE, self.orphans)
 
-    async def await_the_doomed(self) -> None:
-        """Return when it has come by there."""
-        await self._system.until_dead(self._doomed, PROGRESS_SECONDS)
-        self.done.append(f"{self._doomed.name} died before settle")
-
-    async def one_round(self, ledger: Ledger, inside: Inside, begin: float, end: float) -> None:
+    async def one_round(self, begin: float, end: float) -> None:
         """Each role once, then Redis, spread over the part of the load from `begin` to `end`."""
         step = (end - begin) / (len(ROLES) + 2)
         for number, role in enumerate(ROLES, 1):
-            await self._until_accepted(ledger, begin + number * step)
-            await self._kill(self._chance.choice(self._system.of(role)), inside)
-        await self._until_accepted(ledger, begin + (len(ROLES) + 1) * step)
-        await self._wipe(inside)
+            await self._until_accepted(begin + number * step)
+            await self._kill(self._chance.choice(self._system.of(role)))
+        await self._until_accepted(begin + (len(ROLES) + 1) * step)
+        await self._wipe()
 
-    async def _until_accepted(self, ledger: Ledger, share: float) -> None:
+    async def _until_accepted(self, share: float) -> None:
         await eventually(
-            lambda: len(ledger.accepted) >= share * self._jobs, PROGRESS_SECONDS, every=0.01
+            lambda: len(self._ledger.accepted) >= share * self._jobs, PROGRESS_SECONDS, every=0.01
         )
 
-    async def _kill(self, member: Member, inside: Inside) -> None:
+    async def _kill(self, member: Member) -> None:
         if member.part.role == "worker":
-            await eventually(lambda: inside.is_busy(member.pid), PROGRESS_SECONDS)
+            await self._system.until_dead(self._doomed, PROGRESS_SECONDS)
+            await eventually(lambda: self._inside.is_busy(member.pid), PROGRESS_SECONDS)
         member.kill()
-        self.done.append(f"kill -9 {member.name}")
+        self._tell(f"kill -9 {member.name}")
 
-    async def _wipe(self, inside: Inside) -> None:
+    async def _wipe(self) -> None:
         """When jobs wait there: else it would prove nothing."""
-        count = await eventually(lambda: _enough(inside), PROGRESS_SECONDS, every=0.005)
-        inside.flush()
-        self.done.append(f"FLUSHALL of {count} jobs")
+        count = await eventually(self._waiting, PROGRESS_SECONDS, every=0.005)
+        self._inside.flush()
+        self._tell(f"FLUSHALL of {count} jobs")
 
+    def _waiting(self) -> int:
+        count = sum(len(members) for members in self._inside.waiting(QUEUE).values())
+        return count if count >= JOBS_IN_REDIS else 0
 
-def _enough(inside: Inside) -> int:
-    count = sum(len(members) for members in inside.waiting(QUEUE).values())
-    return count if count >= JOBS_IN_REDIS else 0
+    def _tell(self, fault: str) -> None:
+        self.done.append(f"{fault} at job {len(self._ledger.accepted)}")
 
 
 async def _history(

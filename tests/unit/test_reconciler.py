@@ -419,3 +419,29 @@ async def test_its_loop_looks_every_second(world: World) -> None:
     assert world.is_waiting(job_id)
     loop.stop()
     await running
+
+
+# -- wake-ups
+
+
+async def test_a_wake_up_that_died_with_its_worker_is_given_again(world: World) -> None:
+    """A worker takes the token and is killed before it leases: nobody else would look for long."""
+    reconciler = await at_ease(world)
+    job_id = await world.stored()
+    await world.queue.add([(await world.store.get_many([job_id]))[job_id].entry])
+    assert world.queue.take_token("default")
+    await reconciler.step()
+    assert not world.queue.has_token("default"), "it may be on its way"
+    await look_for(world, reconciler, 2)
+    assert world.queue.has_token("default")
+
+
+async def test_a_paused_queue_is_left_to_sleep(world: World) -> None:
+    reconciler = await at_ease(world)
+    job_id = await world.stored()
+    await world.queue.add([(await world.store.get_many([job_id]))[job_id].entry])
+    await world.store.pause_queue("default")
+    await world.queue.pause("default")
+    world.queue.take_token("default")
+    await look_for(world, reconciler, 3)
+    assert not world.queue.has_token("default")

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from pipeline.domain.errors import Unavailable, UnknownOutcome
 from pipeline.domain.execution import ErrorInfo, Execution, Lost, Outcome, conclude
@@ -416,11 +417,13 @@ async def test_one_record_that_cannot_be_written_spares_its_neighbours(world: Wo
     bad = await world.submit(task="gated", payload="bad")
     good = [await world.submit(task="gated", payload=n) for n in range(5)]
 
-    async with world.running(world.worker()):
-        await world.until(lambda: len(world.starts) == 6)
-        world.open_gates()
-        await world.until(lambda: all(world.state(id) is State.SUCCEEDED for id in good))
+    with capture_logs() as logs:
+        async with world.running(world.worker()):
+            await world.until(lambda: len(world.starts) == 6)
+            world.open_gates()
+            await world.until(lambda: all(world.state(id) is State.SUCCEEDED for id in good))
 
+    assert [log["execution"] for log in logs if "execution" in log] == [f"{bad}/1"]
     assert world.state(bad) is State.RUNNING  # until its lease has run out
     assert world.leased() == {bad}
 

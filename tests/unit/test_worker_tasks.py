@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from pipeline.domain.execution import Ending, Failed, Succeeded, TimedOut
 from pipeline.domain.job import Job
@@ -191,8 +192,10 @@ async def test_a_mistake_of_ours_is_a_failure_and_not_the_end_of_the_worker() ->
             raise KeyError("ours")
 
     executors = Executors(TaskExecutor(Registry(), threads=1), amqp=Broken())
-    ending = failure(await executors.run(a_job(body={"amqp": {"routing_key": "k"}})))
+    with capture_logs() as logs:
+        ending = failure(await executors.run(a_job(body={"amqp": {"routing_key": "k"}})))
     assert ending.error.type == "internal"
+    assert [log["event"] for log in logs] == ["executor.failed"]
 
 
 async def test_the_timeout_of_the_job_stops_a_coroutine(run: Run) -> None:
