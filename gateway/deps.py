@@ -7,7 +7,7 @@ from typing import Annotated, Protocol
 from fastapi import Depends
 from starlette.requests import Request
 
-from pipeline.domain.body import MAX_JOB_BYTES
+from pipeline.domain.body import MAX_JOB_BYTES, MAX_REQUEST_BYTES, MAX_REQUEST_JOBS
 from pipeline.ports import Chance, Clock, Intake, JobStore, LeaseQueue
 
 
@@ -24,9 +24,9 @@ class ReadyIntake(Intake, Protocol):
 class Limits:
     """How much of everything a client may ask for."""
 
-    request_bytes: int = 16 * 1024 * 1024
+    request_bytes: int = MAX_REQUEST_BYTES
     job_bytes: int = MAX_JOB_BYTES
-    batch_jobs: int = 10_000
+    batch_jobs: int = MAX_REQUEST_JOBS
     page_jobs: int = 500
     peek_jobs: int = 500
     readable_within: timedelta = timedelta(seconds=2)

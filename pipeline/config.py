@@ -48,7 +48,8 @@ class Settings(BaseSettings):
         Seconds, Field(ge=1, description="How long a worker may be silent before it is lost.")
     ] = 30.0
     poll_seconds: Annotated[
-        Seconds, Field(description="How often the dispatcher looks for due jobs at the latest.")
+        Seconds,
+        Field(ge=0.01, description="How often the dispatcher looks for due jobs at the latest."),
     ] = 2.0
     lookahead_seconds: Annotated[
         Seconds, Field(description="How long before it is due a job is put into Redis.")

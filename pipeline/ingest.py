@@ -101,8 +101,9 @@ class Ingest:
 
     async def _announce(self, stored: Sequence[Good], now: datetime) -> None:
         """Redis's part. The truth is written, so a Redis that is away delays and loses nothing."""
-        due = [read.submission.entry for read in stored if read.submission.due_at <= now]
-        soon = any(now < read.submission.due_at <= now + _SOON for read in stored)
+        entries = [read.submission.entry for read in stored]
+        due = [entry for entry in entries if entry.due_at <= now]
+        soon = any(now < entry.due_at <= now + _SOON for entry in entries)
         try:
             if due:
                 await self._queue.add(due)

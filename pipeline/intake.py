@@ -12,7 +12,14 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from pipeline.domain.body import MAX_JOB_BYTES, check_value, parse_json, read_spec
+from pipeline.domain.body import (
+    MAX_JOB_BYTES,
+    MAX_REQUEST_BYTES,
+    MAX_REQUEST_JOBS,
+    check_value,
+    parse_json,
+    read_spec,
+)
 from pipeline.domain.envelope import ACCEPTED_KEY, MAX_BYTES, read_accepted
 from pipeline.domain.errors import Flaw, Rejected
 from pipeline.domain.identity import id_of_element, id_of_key
@@ -45,7 +52,9 @@ Read = Good | Bad
 def read_delivery(delivery: Delivery, now: datetime, chance: Chance) -> Sequence[Read]:
     """Every job of a message, in order; they get `now` and fresh ids where they need them."""
     try:
+        _check_message(len(delivery.body))
         value = parse_json(delivery.body)
+        _check_count(value)
     except Rejected as error:
         return [Bad(delivery, 0, delivery.body, error)]
     if delivery.routing_key == ACCEPTED_KEY:
@@ -55,6 +64,19 @@ def read_delivery(delivery: Delivery, now: datetime, chance: Chance) -> Sequence
         return _read_foreign(element, index, delivery, now, chance)
 
     return list(_read_elements(delivery, value, stamp, MAX_JOB_BYTES))
+
+
+def _check_message(size: int) -> None:
+    """As over HTTP: what is too large to be read in one piece is parked in one piece."""
+    if size > MAX_REQUEST_BYTES:
+        text = f"a message of {size} bytes; {MAX_REQUEST_BYTES} are allowed"
+        raise Rejected("too_large", Flaw("", text))
+
+
+def _check_count(value: Any) -> None:
+    if isinstance(value, list) and len(value) > MAX_REQUEST_JOBS:
+        text = f"an array of {len(value)} jobs; {MAX_REQUEST_JOBS} are allowed"
+        raise Rejected("too_large", Flaw("", text))
 
 
 def _read_elements(

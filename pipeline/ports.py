@@ -184,7 +184,8 @@ class JobStore(Protocol):
     async def dispatch(self, lookahead: timedelta, limit: int) -> Sequence[Entry]:
         """`pending` and due within `lookahead` → `queued`; what was moved, read back (R4).
 
-        Fewer than `limit` means that nothing more is due at the moment.
+        None means that nothing more is due at the moment; fewer than `limit` means nothing, other
+        dispatchers may have had the rest.
         """
         ...
 

@@ -9,6 +9,7 @@ import asyncio
 
 from gateway.app import GatewayDeps, create_app
 from gateway.serve import serve
+from infra.exits import CommandFailed
 from infra.roles.clients import beside, check_queue, new_store, prepare_store
 from infra.roles.ports import is_loopback
 from infra.roles.running import Process, keep_time, run_role
@@ -44,5 +45,8 @@ async def _work(process: Process) -> None:
 async def _set_up(process: Process, store: MongoJobStore, queue: RedisLeaseQueue) -> None:
     """What accepting jobs does not have to wait for, then the clock for ever."""
     await prepare_store(process, store)
-    await check_queue(process, queue)
+    try:
+        await check_queue(process, queue)
+    except CommandFailed as failure:
+        process.refuse(failure)
     await keep_time(process.clock, store)

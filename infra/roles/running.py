@@ -41,6 +41,8 @@ class Process:
         self.is_ready = False
         self._finish: Callable[[], None] | None = None
         self._task: asyncio.Task[None] | None = None
+        self._refusal: CommandFailed | None = None
+        self._ends_at_once = False
 
     async def connect(self, server: str, url: str, step: Check) -> None:
         """Do `step`, again every two seconds for as long as the server does not answer."""
@@ -55,10 +57,12 @@ class Process:
                     f"trying again in {RETRY_SECONDS:g} s"
                 )
                 _log.warning("server.unavailable", server=server, message=text)
+            self._heed()
             await self.clock.sleep(RETRY_SECONDS)
 
     def ready(self, finish: Callable[[], None]) -> None:
         """All is set up; from now on a signal calls `finish` and waits for the role to return."""
+        self._heed()
         self.is_ready = True
         self._finish = finish
         _log.info("process.ready", http=url_of(self.bound))
@@ -71,17 +75,33 @@ class Process:
         self._task = asyncio.current_task()
         with suppress(asyncio.CancelledError):
             await work(self)
+        if self._refusal is not None:
+            raise self._refusal
         _log.info("process.stopped")
 
+    def refuse(self, failure: CommandFailed) -> None:
+        """End as after a signal, but with this failure: what was found out must not go on."""
+        self._refusal = failure
+        self._end("refusal")
+
     def _signalled(self, number: signal.Signals) -> None:
+        self._end(number.name)
+
+    def _end(self, why: str) -> None:
         finish, self._finish = self._finish, None
         self.is_ready = False
         if finish is not None:
-            _log.info("process.stopping", signal=number.name, next="finishing what it holds")
+            _log.info("process.stopping", why=why, next="finishing what it holds")
             finish()
         elif self._task is not None:
-            _log.info("process.stopping", signal=number.name, next="at once")
+            _log.info("process.stopping", why=why, next="at once")
+            self._ends_at_once = True
             self._task.cancel()
+
+    def _heed(self) -> None:
+        """A cancel that a driver kept for itself still ends us: some do so while they connect."""
+        if self._ends_at_once:
+            raise asyncio.CancelledError
 
 
 def run_role(role: str, work: Callable[[Process], Coroutine[None, None, None]]) -> None:

@@ -104,6 +104,15 @@ def broker_errors(kind: type[Unavailable]) -> Iterator[None]:
         raise kind(SERVER, describe(error)) from error
 
 
+def heed_cancel() -> None:
+    """Raise the cancel that somebody asked for and the driver kept for itself.
+
+    It does so now and then while it connects; a loop that reconnects for ever would never end.
+    """
+    if _cancelled_from_outside():
+        raise asyncio.CancelledError
+
+
 def _cancelled_from_outside() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -20,6 +20,7 @@ from pipeline.broker.connection import (
     SERVER,
     Backoff,
     broker_errors,
+    heed_cancel,
 )
 from pipeline.broker.consumer import Consumer, Receipt
 from pipeline.broker.topology import PARKED
@@ -70,8 +71,10 @@ class RabbitMailbox:
             except Unavailable as error:
                 if self._backoff.failures == 0:
                     _log.warning("broker.lost", error=str(error), next="reconnecting")
+                heed_cancel()
                 await self._backoff.wait()
             else:
+                heed_cancel()
                 self._backoff.reset()
                 _log.info("broker.connected", prefetch=self._prefetch)
                 return self._consumer

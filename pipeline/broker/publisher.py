@@ -22,6 +22,7 @@ from pipeline.broker.connection import (
     broker_errors,
     connect,
     disconnect,
+    heed_cancel,
     open_channel,
     takes_publishes,
 )
@@ -137,6 +138,7 @@ class RabbitIntake:
             except Unavailable as error:
                 if self._backoff.failures == 0:
                     _log.warning("broker.lost", error=str(error), next="reconnecting")
+            heed_cancel()
             await self._backoff.wait()
 
     async def _connect_and_hold(self) -> None:
@@ -150,6 +152,7 @@ class RabbitIntake:
             self._connection, self._channel = connection, channel
             self._backoff.reset()
             _log.info("broker.connected")
+            heed_cancel()
             await self._doubted.wait()
             raise ConnectionError("the connection was lost or given up")
         finally:

@@ -16,6 +16,8 @@ from pipeline.domain.job import JobSpec
 
 MAX_DEPTH = 32
 MAX_JOB_BYTES = 256 * 1024
+MAX_REQUEST_BYTES = 16 * 1024 * 1024
+MAX_REQUEST_JOBS = 10_000
 _INT64 = 2**63
 
 

@@ -19,6 +19,7 @@ from pipeline.domain.job import FIRST_INSTANT, LAST_INSTANT, Submission
 
 SUBMIT_KEY, ACCEPTED_KEY = "job.submit", "job.accepted"
 MAX_JOBS, MAX_BYTES = 500, 1024 * 1024
+_CANONICAL = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -71,6 +72,8 @@ def read_accepted(value: Any) -> Submission:
 
 
 def _job_id(value: Any) -> str:
+    if isinstance(value, str) and _CANONICAL.fullmatch(value):  # ours: as it is
+        return value
     try:
         return str(UUID(value))
     except (ValueError, TypeError, AttributeError):

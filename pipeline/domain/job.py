@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self, assert_never
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -56,11 +56,18 @@ def _without_nul(value: str) -> str:
     return value
 
 
+def _fits_amqp(value: str) -> str:
+    if len(value.encode()) > 255:
+        raise ValueError("must not be longer than 255 bytes in UTF-8")
+    return value
+
+
 Instant = Annotated[AwareDatetime, BeforeValidator(_is_rfc3339), AfterValidator(_in_range)]
 Delay = Annotated[FiniteFloat, Strict(), Field(ge=0, le=_TEN_YEARS)]
 Timeout = Annotated[FiniteFloat, Strict(), Field(gt=0, le=30 * 86_400)]
 Priority = Annotated[int, Strict(), Field(ge=LOWEST, le=HIGHEST)]
 QueueName = Annotated[str, Field(pattern=NAME)]
+ShortString = Annotated[str, AfterValidator(_without_nul), AfterValidator(_fits_amqp)]
 Word = Annotated[str, Field(min_length=1), AfterValidator(_without_nul)]
 
 
@@ -122,10 +129,10 @@ class HttpWork(_Spec):
 class AmqpWork(_Spec):
     """Publish a message to the default broker. A string body is sent as it is, else as JSON."""
 
-    exchange: Annotated[str, Field(max_length=127), AfterValidator(_without_nul)] = ""
-    routing_key: Annotated[str, Field(max_length=127), AfterValidator(_without_nul)] = ""
+    exchange: ShortString = ""
+    routing_key: ShortString = ""
     body: Any = None
-    headers: Annotated[dict[str, str | int | float | bool], Field(max_length=100)] = {}
+    headers: Annotated[dict[ShortString, str | int | float | bool], Field(max_length=100)] = {}
 
     @model_validator(mode="after")
     def _not_our_own(self) -> Self:
@@ -195,6 +202,8 @@ class JobSpec(_Spec):
         return self
 
     def _asked(self) -> list[Kind]:
+        if self.http is None and self.amqp is None and self.command is None:  # nearly always
+            return [] if self.task is None else [Kind.TASK]
         fields = (
             (Kind.TASK, self.task),
             (Kind.HTTP, self.http),
@@ -206,18 +215,8 @@ class JobSpec(_Spec):
     @property
     def kind(self) -> Kind:
         """Which executor runs it; nothing asked for is the built-in task `echo`."""
-        work = self.work
-        match work:
-            case HttpWork():
-                return Kind.HTTP
-            case AmqpWork():
-                return Kind.AMQP
-            case CommandWork():
-                return Kind.COMMAND
-            case TaskWork():
-                return Kind.TASK
-            case _:
-                assert_never(work)
+        asked = self._asked()
+        return asked[0] if asked else Kind.TASK
 
     @property
     def work(self) -> Work:

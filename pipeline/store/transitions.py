@@ -102,18 +102,23 @@ class Transitions:
     # -- dispatch and expiry ---------------------------------------------------------------
 
     async def dispatch(self, lookahead: timedelta, limit: int) -> Sequence[Entry]:
-        """Find, claim under the whole condition again, read back what the claim won (R4, H15)."""
-        now = self._clock.now()
+        """Find, claim under the whole condition again, read back what the claim won (R4, H15).
+
+        Another dispatcher may win all that was found: then it is looked for again.
+        """
         condition = {
             "state": from_states(Event.DISPATCH),
-            "due_at": {"$lte": now + lookahead},
+            "due_at": {"$lte": self._clock.now() + lookahead},
         }
+        while job_ids := await self._find_due(condition, limit):
+            if won := await self._claim(job_ids, condition):
+                return won
+        return []
+
+    async def _find_due(self, condition: Document, limit: int) -> Sequence[str]:
         with translated():
-            found = self._jobs.find(condition, {"_id": 1}).sort("due_at", 1).limit(limit)
-            job_ids = [document["_id"] async for document in found]
-        if not job_ids:
-            return []
-        return await self._claim(job_ids, condition)
+            found = self._jobs.find(condition, {"_id": 1}, batch_size=limit + 1)
+            return [job["_id"] for job in await found.sort("due_at", 1).limit(limit).to_list(None)]
 
     async def _claim(self, job_ids: Sequence[str], condition: Document) -> Sequence[Entry]:
         claim = self._chance.token()
@@ -128,7 +133,7 @@ class Transitions:
                 {"_id": {"$in": job_ids}, "claim": claim, "state": change["state"]},
                 {"queue": 1, "due_at": 1, "priority": 1},
             )
-            return [documents.to_entry(document) async for document in won]
+            return [documents.to_entry(document) for document in await won.to_list(None)]
 
     async def expire(self, limit: int) -> Sequence[str]:
         """What waits past its `expires_at` is dead (R14)."""

@@ -35,15 +35,9 @@ class Dispatcher:
         Expiry comes first because it needs no Redis: it goes on while Redis is away.
         """
         await self._expire()
-        while await self._dispatch() == _BATCH:
-            pass
-
-    async def _dispatch(self) -> int:
-        entries = await self._store.dispatch(self._lookahead, _BATCH)
-        if entries:
+        while entries := await self._store.dispatch(self._lookahead, _BATCH):
             await self._queue.add(entries)
             _count(entries)
-        return len(entries)
 
     async def _expire(self) -> None:
         while expired := await self._store.expire(_BATCH):

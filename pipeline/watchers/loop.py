@@ -87,6 +87,7 @@ class Loop:
         while True:
             try:
                 await self._listen()
-            except Unavailable:
+            except Exception as error:
+                _log.warning("loop.deaf", loop=self.name, error=repr(error), next="listens again")
                 await self._clock.sleep(_RETRY_SECONDS)
             self._woken.set()

@@ -32,7 +32,7 @@ class Rule(StrEnum):
     DIED = "a job is dead that had attempts left"
     UNASKED = "there is a job that nobody asked for"
     LEFT_OVER = "Redis still holds a job when all are final"
-    ORPHANED = "a job of a dead worker had no lease that could run out"
+    ORPHANED = "an end is recorded, not settled, and no lease of it can run out"
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """Seen when its worker had died: `running` in MongoDB and nowhere in Redis."""
+    """Seen when its worker had died: recorded, still `running`, and nowhere in Redis."""
 
     job_id: str
     attempt: int

@@ -86,7 +86,7 @@ class Inside:
 
     def __init__(self, urls: Urls) -> None:
         self._mongo: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(urls.mongo)
-        self._jobs = self._mongo.get_default_database().jobs
+        self._database = self._mongo.get_default_database()
         self._redis = redis.Redis.from_url(urls.redis or "", decode_responses=True)
 
     def close(self) -> None:
@@ -94,15 +94,24 @@ class Inside:
         self._mongo.close()
         self._redis.close()
 
-    def orphans(self, queue: str, worker: str) -> Sequence[Orphan]:
-        """`running` on this dead worker, and nowhere in Redis: no reaper will ever meet them.
+    def introduce(self, queue: str) -> None:
+        """Name a queue before it has jobs: what a reconciler does at first sight is then over."""
+        self._database.queues.update_one({"_id": queue}, {"$set": {"_id": queue}}, upsert=True)
 
-        MongoDB is asked before and after Redis: what somebody else has ended in between is none.
+    def is_known(self, queue: str) -> bool:
+        """Whether a reconciler has seen it."""
+        return self._redis.get(f"dueq:{{{queue}}}:generation") is not None
+
+    def orphans(self, queue: str, worker: str) -> Sequence[Orphan]:
+        """Recorded by this dead worker, not settled, and nowhere in Redis: no reaper meets them.
+
+        Not recorded ones do not count. They may be absent for a moment in good order: a reconciler
+        may add a job whose start is under way, another worker leases that member too, loses the
+        start and drops the lease; the next heartbeat writes it again (R8).
         """
-        before = self._running_on(worker)
+        running = self._unsettled(worker)
         known = {job_id for members in self.waiting(queue).values() for job_id in members}
-        still = before & self._running_on(worker)
-        return [Orphan(job_id, attempt) for job_id, attempt in still if job_id not in known]
+        return [Orphan(job_id, attempt) for job_id, attempt in running if job_id not in known]
 
     def waiting(self, queue: str) -> dict[str, list[str]]:
         """The members of every set of this queue."""
@@ -125,8 +134,16 @@ class Inside:
         """FLUSHALL: only on a Redis that the test has started itself."""
         self._redis.flushall()
 
+    def _unsettled(self, worker: str) -> set[tuple[str, int]]:
+        running = self._running_on(worker)
+        ids = [f"{job_id}/{attempt}" for job_id, attempt in running]
+        recorded = {one["_id"] for one in self._database.executions.find({"_id": {"$in": ids}})}
+        return {
+            (job_id, attempt) for job_id, attempt in running if f"{job_id}/{attempt}" in recorded
+        }
+
     def _running_on(self, worker: str) -> set[tuple[str, int]]:
-        found = self._jobs.find({"state": "running", "worker": worker}, {"attempt": 1})
+        found = self._database.jobs.find({"state": "running", "worker": worker}, {"attempt": 1})
         return {(document["_id"], document["attempt"]) for document in found}
 
     def _members(self, key: str) -> list[str]:
@@ -145,8 +162,20 @@ async def until_drained(
         await asyncio.sleep(AGAIN_SECONDS)
 
 
+async def introduce(inside: Inside, queue: str) -> None:
+    """Return when a reconciler knows this queue."""
+    inside.introduce(queue)
+    await eventually(lambda: inside.is_known(queue))
+
+
 async def look_for_orphans(member: Member, inside: Inside, queue: str, found: list[Orphan]) -> None:
-    """From now on, whenever this worker dies: who finds its jobs?"""
+    """When this worker dies in its present life: who will find its jobs?"""
     worker = await eventually(lambda: inside.worker_id(member.pid))
     assert worker is not None
-    member.on_death = lambda: found.extend(inside.orphans(queue, worker))
+    life = member.lives
+
+    def look() -> None:
+        if member.lives == life:
+            found.extend(inside.orphans(queue, worker))
+
+    member.on_death = look

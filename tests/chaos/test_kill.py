@@ -18,7 +18,7 @@ from infra.local.servers import LocalServers
 from tests.chaos.checker import violations
 from tests.chaos.client import Ledger
 from tests.chaos.history import History, Orphan
-from tests.chaos.inspection import Inside, Reader, look_for_orphans, until_drained
+from tests.chaos.inspection import Inside, Reader, introduce, look_for_orphans, until_drained
 from tests.chaos.load import Load, run_load
 from tests.chaos.summary import summarise
 from tests.chaos.system import Member, Part, System
@@ -29,7 +29,7 @@ PARTS = (
     *[Part("ingest")] * 2,
     *[Part("watcher")] * 2,
     *[Part("worker")] * 2,
-    Part("worker", crash="worker-before-settle:5"),
+    Part("worker", crash="worker-before-settle:10"),
 )
 QUEUE = "default"
 ROLES = ("gateway", "ingest", "watcher", "worker")
@@ -61,6 +61,7 @@ async def test_nothing_is_lost_when_every_role_is_killed_and_redis_is_wiped(
     try:
         await faults.watch_the_doomed()
         async with run_load(system, Load(jobs, JOBS_PER_SECOND), ledger):
+            await faults.await_the_doomed()
             for number in range(rounds):
                 await faults.one_round(number / rounds, (number + 1) / rounds)
         history = await _history(system, ledger, inside, faults.orphans)
@@ -87,16 +88,25 @@ class Faults:
 
     async def watch_the_doomed(self) -> None:
         """One worker has a crash point between record and settle: who will find its jobs?"""
+        await introduce(self._inside, QUEUE)
         await look_for_orphans(self._doomed, self._inside, QUEUE, self.orphans)
+
+    async def await_the_doomed(self) -> None:
+        """Return when it has died there and lives again."""
+        await self._system.until_dead(self._doomed, PROGRESS_SECONDS)
+        self._tell(f"{self._doomed.name} before its settle")
 
     async def one_round(self, begin: float, end: float) -> None:
         """Each role once, then Redis, spread over the part of the load from `begin` to `end`."""
         step = (end - begin) / (len(ROLES) + 2)
         for number, role in enumerate(ROLES, 1):
             await self._until_accepted(begin + number * step)
-            await self._kill(self._chance.choice(self._system.of(role)))
+            await self._kill(self._chance.choice(self._candidates(role)))
         await self._until_accepted(begin + (len(ROLES) + 1) * step)
         await self._wipe()
+
+    def _candidates(self, role: str) -> Sequence[Member]:
+        return [one for one in self._system.of(role) if one is not self._doomed]
 
     async def _until_accepted(self, share: float) -> None:
         await eventually(
@@ -105,7 +115,6 @@ class Faults:
 
     async def _kill(self, member: Member) -> None:
         if member.part.role == "worker":
-            await self._system.until_dead(self._doomed, PROGRESS_SECONDS)
             await eventually(lambda: self._inside.is_busy(member.pid), PROGRESS_SECONDS)
         member.kill()
         self._tell(f"kill -9 {member.name}")
@@ -128,6 +137,8 @@ async def _history(
     system: System, ledger: Ledger, inside: Inside, orphans: Sequence[Orphan]
 ) -> History:
     """When all is over, or when it has taken too long."""
+    for member in system.members:
+        await system.until_ready(member)
     async with Reader(system.of("gateway")[0].url) as reader:
         await until_drained(reader, inside, ledger.accepted, QUEUE, SETTLE_SECONDS)
         told = await reader.told(QUEUE)

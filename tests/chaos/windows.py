@@ -13,7 +13,7 @@ from infra.local.servers import Urls
 from tests.chaos.client import AmqpClient, HttpClient, Ledger, Wish
 from tests.chaos.crash import POINTS
 from tests.chaos.history import History, Orphan
-from tests.chaos.inspection import Inside, Reader, look_for_orphans, until_drained
+from tests.chaos.inspection import Inside, Reader, introduce, look_for_orphans, until_drained
 from tests.chaos.mutants import MUTANTS
 from tests.chaos.sink import Seen, Sighting
 from tests.chaos.system import LEASE_SECONDS, Member, Part, System
@@ -125,6 +125,7 @@ async def _live_through(window: Window, system: System, victim: Member) -> Outli
     inside, ledger, orphans = Inside(system.urls), Ledger(), list[Orphan]()
     try:
         if window.role == "worker":
+            await introduce(inside, window.name)
             await look_for_orphans(victim, inside, window.name, orphans)
         await _submit(window, system, victim, ledger)
         await system.until_dead(victim, DEATH_SECONDS)

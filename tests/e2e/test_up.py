@@ -7,9 +7,12 @@ import socket
 import subprocess
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import redis
 
 from tests.e2e.running import Up, clean_environment, command, is_alive, pids_in, run, up
 from tests.support import eventually
@@ -30,6 +33,22 @@ def is_replaced(system: Up, role: str) -> bool:
     old = system.processes(role)[0]
     new = {each["pid"]: each["http"] for each in system.processes_now(role)}
     return len(new) == 2 and old["pid"] not in new and old["http"] in new.values()
+
+
+def urls_of(system: Up) -> dict[str, str]:
+    """The settings that name its servers."""
+    return {f"DUEQ_{name.upper()}_URL": str(system.line[name]) for name in SERVERS}
+
+
+@contextmanager
+def eviction(redis_url: str) -> Iterator[None]:
+    """A Redis that may evict while the body runs; without a limit it has no reason to."""
+    with redis.Redis.from_url(redis_url) as server:
+        server.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            yield
+        finally:
+            server.config_set("maxmemory-policy", "noeviction")
 
 
 def get(url: str) -> str:
@@ -88,8 +107,8 @@ def test_a_second_one_in_the_same_folder_says_so(system: Up) -> None:
 
 
 def test_given_servers_are_used_and_not_started(system: Up, tmp_path: Path) -> None:
-    urls = {f"DUEQ_{name.upper()}_URL": str(system.line[name]) for name in SERVERS}
-    with up(tmp_path, "--workers", "0", "--ingests", "0", "--watchers", "0", **urls) as second:
+    none = ("--workers", "0", "--ingests", "0", "--watchers", "0")
+    with up(tmp_path, *none, **urls_of(system)) as second:
         assert [second.line[name] for name in SERVERS] == [system.line[name] for name in SERVERS]
         submit_and_wait(second)  # done by the processes of the first
     submit_and_wait(system)  # its servers are still there
@@ -128,6 +147,18 @@ def test_a_port_that_was_asked_for_and_is_taken_is_an_error(tmp_path: Path) -> N
         ran = run("worker", folder=tmp_path, DUEQ_HTTP_PORT=str(port))
     assert ran.returncode == 1
     assert f"port {port}" in ran.stderr
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_redis_that_may_evict_is_refused_with_the_line_that_mends_it(
+    system: Up, role: str
+) -> None:
+    url = str(system.line["redis"])
+    with eviction(url):
+        ran = run(role, folder=system.folder, DUEQ_HTTP_PORT="0", **urls_of(system))
+    assert ran.returncode == 1
+    assert "CONFIG SET maxmemory-policy noeviction" in ran.stderr.splitlines()[-1]
+    assert "Traceback" not in ran.stderr
 
 
 @pytest.mark.parametrize("role", ["ingest", "watcher", "worker"])

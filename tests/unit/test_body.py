@@ -87,6 +87,13 @@ def test_what_is_refused_is_refused_at_a_place_that_exists(value: Any) -> None:
             resolve(flaw.pointer, value)
 
 
+@pytest.mark.parametrize("value", ["\ud800", ["a\udfff"], {"\ud800": 1}, {"a\0": 1}, [2**63]])
+def test_a_value_is_checked_whoever_parsed_it(value: Any) -> None:
+    """Our JSON parser refuses lone surrogates itself; another one need not."""
+    with pytest.raises(Rejected):
+        check_value(value)
+
+
 @given(st.binary(max_size=60))
 def test_bytes_are_json_or_refused(data: bytes) -> None:
     try:

@@ -202,3 +202,11 @@ def test_a_job_larger_than_a_whole_message_of_ours_is_refused() -> None:
     spec = {"payload": "x" * 1024 * 1024}
     element = {"id": an_id(), "accepted_at": START.isoformat(), "spec": spec}
     assert a_bad(json.dumps([element]), routing_key=ACCEPTED_KEY).error.code == "too_large"
+
+
+def test_an_array_of_too_many_jobs_is_parked_whole() -> None:
+    assert a_bad(b"[" + b",".join([b"{}"] * 10_001) + b"]").error.code == "too_large"
+
+
+def test_a_message_over_sixteen_mebibytes_is_parked_unread() -> None:
+    assert a_bad(b"[" * (16 * 1024 * 1024 + 1)).error.code == "too_large"

@@ -133,7 +133,8 @@ BAD: list[tuple[str, list[Any]]] = [
               {"url": "http://x/", "success": []}, {"url": "http://x/", "success": ["6xx"]},
               {"url": "http://x/", "success": ["200\n"]}, {"url": "http://x/", "timeout": 0}, []]),
     ("amqp", [{"exchange": "dueq.jobs"}, {"routing_key": "dueq.submit"}, {"exchange": "a\0"},
-              {"exchange": "x" * 128}, {"headers": {"a": [1]}}, {"queue": "q"}]),
+              {"exchange": "x" * 256}, {"exchange": "ä" * 128},
+              {"headers": {"a": [1]}}, {"queue": "q"}]),
 ]  # fmt: skip
 
 

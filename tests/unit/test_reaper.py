@@ -334,6 +334,23 @@ async def test_h21_after_a_failover_the_living_have_time_to_extend(world: World)
     assert (await world.job(job.id)).losses == 0
 
 
+async def test_h21_a_failover_in_no_time_loses_the_last_heartbeats_and_no_job(
+    world: World,
+) -> None:
+    """Replication is asynchronous: the new server has the lease as it was before its extension. No
+    look of ours failed and none was late; only the replication id tells."""
+    reaper = await acquainted(world)
+    job = await world.running()
+    await look_for(world, reaper, SECONDS - 5)
+    world.queue.fail_over()
+    world.clock.advance(5)
+    await reaper.step()
+    assert await world.state(job.id) is State.RUNNING
+    await heartbeat(world, job)
+    await look_for(world, reaper, SECONDS - 5)
+    assert (await world.job(job.id)).losses == 0
+
+
 @pytest.mark.parametrize("silently", [True, False])
 async def test_h21_an_outage_of_the_very_same_redis_is_an_outage(
     world: World, silently: bool
