@@ -14,6 +14,7 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 from infra.exits import CommandFailed
+from infra.roles.memory import keep_what_is_here
 from infra.roles.ports import bind, url_of
 from infra.settings import load_settings
 from pipeline.clock import StoreClock, SystemChance
@@ -63,6 +64,7 @@ class Process:
     def ready(self, finish: Callable[[], None]) -> None:
         """All is set up; from now on a signal calls `finish` and waits for the role to return."""
         self._heed()
+        keep_what_is_here()
         self.is_ready = True
         self._finish = finish
         _log.info("process.ready", http=url_of(self.bound))

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from pipeline.domain.execution import Execution
-from pipeline.domain.job import Job
+from pipeline.domain.job import FIRST_INSTANT, Job
 from pipeline.domain.states import VISIBLE_STATES, State
 from pipeline.ports import JobFilter, Page, Position
 from pipeline.store import documents
@@ -75,7 +75,7 @@ class Reading:
             total = await self._jobs.estimated_document_count()
             buried = await self._jobs.count_documents({"buried_at": {"$exists": True}})
             for state in sorted(VISIBLE_STATES - {State.SUCCEEDED}):
-                counts[state] = await self._jobs.count_documents({"state": state.value})
+                counts[state] = await self._jobs.count_documents(_all_in(state))
         counts[State.SUCCEEDED] = max(0, total - buried - sum(counts.values()))
         return counts
 
@@ -126,6 +126,13 @@ class Reading:
 def attempts_of(job_id: str) -> Document:
     """The range of execution ids of one job: `0` is the character after `/`."""
     return {"$gte": f"{job_id}/", "$lt": f"{job_id}0"}
+
+
+def _all_in(state: State) -> Document:
+    """A partial index is used only if its first key is asked for: else every job is looked at."""
+    key = {State.PENDING: "due_at", State.QUEUED: "queued_at", State.RUNNING: "started_at"}
+    query: Document = {"state": state.value}
+    return query | ({key[state]: {"$gte": FIRST_INSTANT}} if state in key else {})
 
 
 def _query(wanted: JobFilter, after: Position | None) -> Document:

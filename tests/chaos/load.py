@@ -30,8 +30,28 @@ class Load:
     seed: int = 1
 
 
+class Gate:
+    """How many jobs may be sent by now: so that, on a slow machine too, every fault falls into the
+    middle of the load and not behind its end."""
+
+    def __init__(self) -> None:
+        self._open_to = 0.0
+        self._moved = asyncio.Event()
+
+    def open_to(self, jobs: float) -> None:
+        """Let so many pass in all."""
+        self._open_to = jobs
+        self._moved.set()
+
+    async def let_pass(self, jobs: int) -> None:
+        """Return when so many may pass in all."""
+        while jobs > self._open_to:
+            self._moved.clear()
+            await self._moved.wait()
+
+
 @asynccontextmanager
-async def run_load(system: System, load: Load, ledger: Ledger) -> AsyncIterator[None]:
+async def run_load(system: System, load: Load, ledger: Ledger, gate: Gate) -> AsyncIterator[None]:
     """Runs beside the body; leaving waits until everything is accepted."""
     gateways = [member.url for member in system.of("gateway")]
     async with (
@@ -39,13 +59,16 @@ async def run_load(system: System, load: Load, ledger: Ledger) -> AsyncIterator[
         AmqpClient(system.urls.amqp or "", ledger) as amqp,
         asyncio.TaskGroup() as group,
     ):
-        group.create_task(_send_all(_Shipper(http, amqp, load), load.per_second))
+        group.create_task(_send_all(_Shipper(http, amqp, load), load.per_second, gate))
         yield
 
 
-async def _send_all(shipper: "_Shipper", per_second: float) -> None:
+async def _send_all(shipper: "_Shipper", per_second: float, gate: Gate) -> None:
+    sent = 0
     async with asyncio.TaskGroup() as group:
         for number, (size, ship) in enumerate(shipper.shipments()):
+            sent += size
+            await gate.let_pass(sent)
             group.create_task(ship(f"load-{number}"))
             await asyncio.sleep(size / per_second)
 

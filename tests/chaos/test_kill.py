@@ -19,7 +19,7 @@ from tests.chaos.checker import violations
 from tests.chaos.client import Ledger
 from tests.chaos.history import History, Orphan
 from tests.chaos.inspection import Inside, Reader, introduce, look_for_orphans, until_drained
-from tests.chaos.load import Load, run_load
+from tests.chaos.load import Gate, Load, run_load
 from tests.chaos.summary import summarise
 from tests.chaos.system import Member, Part, System
 from tests.support import eventually
@@ -39,6 +39,8 @@ JOBS_PER_SECOND = 160
 SETTLE_SECONDS = 45.0
 PROGRESS_SECONDS = 60.0
 JOBS_IN_REDIS = 5
+DOOMED_JOBS = 300
+"""More than enough that each worker settles ten times."""
 SHOWN = 10
 
 
@@ -60,7 +62,7 @@ async def test_nothing_is_lost_when_every_role_is_killed_and_redis_is_wiped(
     faults = Faults(system, jobs, ledger, inside)
     try:
         await faults.watch_the_doomed()
-        async with run_load(system, Load(jobs, JOBS_PER_SECOND), ledger):
+        async with run_load(system, Load(jobs, JOBS_PER_SECOND), ledger, faults.gate):
             await faults.await_the_doomed()
             for number in range(rounds):
                 await faults.one_round(number / rounds, (number + 1) / rounds)
@@ -79,6 +81,7 @@ class Faults:
     def __init__(self, system: System, jobs: int, ledger: Ledger, inside: Inside) -> None:
         self.done: list[str] = []
         self.orphans: list[Orphan] = []
+        self.gate = Gate()
         self._system = system
         self._jobs = jobs
         self._ledger = ledger
@@ -93,6 +96,7 @@ class Faults:
 
     async def await_the_doomed(self) -> None:
         """Return when it has died there and lives again."""
+        self.gate.open_to(DOOMED_JOBS)
         await self._system.until_dead(self._doomed, PROGRESS_SECONDS)
         self._tell(f"{self._doomed.name} before its settle")
 
@@ -100,15 +104,17 @@ class Faults:
         """Each role once, then Redis, spread over the part of the load from `begin` to `end`."""
         step = (end - begin) / (len(ROLES) + 2)
         for number, role in enumerate(ROLES, 1):
-            await self._until_accepted(begin + number * step)
+            await self._until_accepted(begin + number * step, step)
             await self._kill(self._chance.choice(self._candidates(role)))
-        await self._until_accepted(begin + (len(ROLES) + 1) * step)
+        await self._until_accepted(begin + (len(ROLES) + 1) * step, step)
         await self._wipe()
 
     def _candidates(self, role: str) -> Sequence[Member]:
         return [one for one in self._system.of(role) if one is not self._doomed]
 
-    async def _until_accepted(self, share: float) -> None:
+    async def _until_accepted(self, share: float, more: float) -> None:
+        """Return when this share is accepted and as much as `more` is still to come."""
+        self.gate.open_to(max(DOOMED_JOBS, (share + more) * self._jobs))
         await eventually(
             lambda: len(self._ledger.accepted) >= share * self._jobs, PROGRESS_SECONDS, every=0.01
         )
