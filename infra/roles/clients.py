@@ -15,17 +15,23 @@ from pipeline.queue.server import UnfitServer
 from pipeline.store.job_store import MongoJobStore
 
 _LONGEST_CALL = timedelta(seconds=10)
+_GATEWAY_CALL = timedelta(seconds=5)
 
 
 def new_store(process: Process) -> MongoJobStore:
     """A store that connects at its first use. Close it."""
     url = process.settings.mongo_url
-    return MongoJobStore(url, process.clock, process.chance, longest_call(process.settings))
+    return MongoJobStore(url, process.clock, process.chance, longest_call(process.role, process.settings))
 
 
-def longest_call(settings: Settings) -> timedelta:
-    """Well below the lease: a start that outlives it helps nobody (R5)."""
-    return min(_LONGEST_CALL, settings.lease / 3)
+def longest_call(role: str, settings: Settings) -> timedelta:
+    """A worker's stays well below the lease: a start that outlives it helps nobody (R5).
+
+    A gateway's client waits for the answer; nobody waits for the others.
+    """
+    if role == "worker":
+        return min(_LONGEST_CALL, settings.lease / 3)
+    return _GATEWAY_CALL if role == "gateway" else _LONGEST_CALL
 
 
 @asynccontextmanager

@@ -35,10 +35,10 @@ class Gate:
     middle of the load and not behind its end."""
 
     def __init__(self) -> None:
-        self._open_to = 0.0
+        self._open_to = 0
         self._moved = asyncio.Event()
 
-    def open_to(self, jobs: float) -> None:
+    def open_to(self, jobs: int) -> None:
         """Let so many pass in all."""
         self._open_to = jobs
         self._moved.set()

@@ -114,7 +114,7 @@ class Faults:
 
     async def _until_accepted(self, share: float, more: float) -> None:
         """Return when this share is accepted and as much as `more` is still to come."""
-        self.gate.open_to(max(DOOMED_JOBS, (share + more) * self._jobs))
+        self.gate.open_to(max(DOOMED_JOBS, round((share + more) * self._jobs)))
         await eventually(
             lambda: len(self._ledger.accepted) >= share * self._jobs, PROGRESS_SECONDS, every=0.01
         )
