@@ -21,7 +21,9 @@ _GATEWAY_CALL = timedelta(seconds=5)
 def new_store(process: Process) -> MongoJobStore:
     """A store that connects at its first use. Close it."""
     url = process.settings.mongo_url
-    return MongoJobStore(url, process.clock, process.chance, longest_call(process.role, process.settings))
+    return MongoJobStore(
+        url, process.clock, process.chance, longest_call(process.role, process.settings)
+    )
 
 
 def longest_call(role: str, settings: Settings) -> timedelta:
