@@ -18,7 +18,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="DUEQ_", frozen=True, extra="ignore")
 
-    amqp_url: Annotated[str, Field(description="RabbitMQ.")] = "amqp://guest:guest@127.0.0.1:5672/"
+    amqp_url: Annotated[str, Field(description="RabbitMQ.")] = (
+        "amqp://guest:guest@127.0.0.1:5672/%2F"
+    )
     mongo_url: Annotated[
         str, Field(description="MongoDB, a replica set; the path names the database.")
     ] = "mongodb://127.0.0.1:27017/dueq?replicaSet=dueq"

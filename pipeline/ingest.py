@@ -52,6 +52,9 @@ class Ingest:
                 self._failures = 0
             except Unavailable as error:
                 await self._stand_back(error)
+            except Exception as error:
+                _log.exception("ingest.broke")
+                await self._stand_back(error)
 
     async def step(self) -> None:
         """Take all that has arrived, store it, acknowledge it."""
@@ -59,7 +62,7 @@ class Ingest:
         for batch in _apart(deliveries):
             await self._ingest(batch)
 
-    async def _stand_back(self, error: Unavailable) -> None:
+    async def _stand_back(self, error: Exception) -> None:
         """Give back once and pause, longer each time, so that nothing is delivered in circles."""
         self._failures += 1
         pause = min(_LONGEST_PAUSE, 0.2 * 2.0 ** min(self._failures, 10)) * (

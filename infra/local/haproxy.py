@@ -24,6 +24,8 @@ defaults
     option redispatch 1
     retries 2
     retry-on conn-failure
+    http-error status 502 content-type application/problem+json string '{cut_off}'
+    http-error status 504 content-type application/problem+json string '{timed_out}'
     http-error status 503 content-type application/problem+json string '{problem}' hdr Retry-After 1
 frontend http
     bind {host}:{port}
@@ -40,6 +42,16 @@ observe layer4 error-limit 1 on-error mark-down
 PROBLEM = (
     '{"type":"about:blank","title":"Service Unavailable","status":503,'
     '"detail":"No gateway is ready."}'
+)
+
+CUT_OFF = (
+    '{"type":"about:blank","title":"Bad Gateway","status":502,'
+    '"detail":"The gateway went away before it answered: ask again under the same key."}'
+)
+
+TIMED_OUT = (
+    '{"type":"about:blank","title":"Gateway Timeout","status":504,'
+    '"detail":"The gateway did not answer in time: ask again under the same key."}'
 )
 
 
@@ -76,7 +88,12 @@ class Balancer(Server):
             for number, port in enumerate(self._gateway_ports, start=1)
         )
         text = CONFIGURATION.format(
-            host=self._host, port=self.port, problem=PROBLEM, gateways=gateways
+            host=self._host,
+            port=self.port,
+            problem=PROBLEM,
+            cut_off=CUT_OFF,
+            timed_out=TIMED_OUT,
+            gateways=gateways,
         )
         (self.folder / "haproxy.cfg").write_text(text)
 

@@ -58,7 +58,7 @@ class RabbitMq(Server):
 
     @property
     def url(self) -> str:
-        return f"amqp://guest:guest@127.0.0.1:{self.ports['amqp']}/"
+        return f"amqp://guest:guest@127.0.0.1:{self.ports['amqp']}/%2F"
 
     async def start(self) -> None:
         await self.epmd.start()

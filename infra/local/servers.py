@@ -9,7 +9,7 @@ import asyncio
 import fcntl
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +38,14 @@ class Urls:
 
 def silent(progress: str) -> None:
     """Say nothing."""
+
+
+def parts_for(given: Urls) -> Sequence[install.Part]:
+    """What this machine needs to run the servers that are not given."""
+    parts = [] if given.amqp else [install.RABBITMQ]
+    parts += [] if given.mongo else [install.MONGOD, install.MONGOD_LIBRARIES]
+    parts += [] if given.redis else [install.REDIS]
+    return parts
 
 
 class LocalServers:
@@ -92,10 +100,7 @@ class LocalServers:
         return [each for each in (self.rabbitmq, self.mongodb, self.redis) if each]
 
     def _require_programs(self) -> None:
-        parts = [] if self._given.amqp else [install.RABBITMQ]
-        parts += [] if self._given.mongo else [install.MONGOD, install.MONGOD_LIBRARIES]
-        parts += [] if self._given.redis else [install.REDIS]
-        if missing := install.missing(parts):
+        if missing := install.missing(parts_for(self._given)):
             names = ", ".join(part.name for part in missing)
             raise ServerFailed(f"Not installed: {names}. To install:\n{install.advice(missing)}")
 

@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from urllib.parse import urlsplit
 
+import uvloop
+
 from infra.exits import CommandFailed
 from infra.roles.memory import keep_what_is_here
 from infra.roles.ports import bind, url_of
@@ -114,7 +116,9 @@ def run_role(role: str, work: Callable[[Process], Coroutine[None, None, None]]) 
     with bound:
         _log.info("process.started", http=url_of(bound))
         try:
-            asyncio.run(Process(role, settings, bound).run(work))
+            # A sixth less CPU over all of our processes than asyncio's own loop (`dueq bench`).
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(Process(role, settings, bound).run(work))
         except BaseExceptionGroup as group:
             raise _reason(group) from None
 

@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from infra.local import install
 from infra.local.haproxy import Balancer
 from infra.local.ports import is_free
-from infra.local.servers import LocalServers, Urls
+from infra.local.servers import LocalServers, Urls, parts_for
 from infra.settings import URLS_FILE
 from infra.up.member import MemberFailed, Supervised
 from infra.up.plan import Plan, front_port, members
@@ -42,6 +43,7 @@ class System:
     ) -> None:
         self._plan = plan
         self._settings = settings
+        self._given = given
         self._tell = tell
         self._servers = LocalServers(plan.data, given)
         self._members: list[Supervised] = []
@@ -51,7 +53,8 @@ class System:
         self.url = ""
 
     async def start(self) -> None:
-        """Returns when every process is ready."""
+        """Returns when every process is ready; installs what is missing on this machine first."""
+        await asyncio.to_thread(install.install, self._missing(), self._tell)
         await self._servers.start(self._tell)
         port = front_port(self._plan)
         if not is_free(port):
@@ -65,6 +68,12 @@ class System:
         if self._plan.gateways > 1:
             await self._start_balancer(port)
         self._write()
+
+    def _missing(self) -> list[install.Part]:
+        needed = list(parts_for(self._given))
+        if self._plan.gateways > 1:
+            needed.append(install.HAPROXY)
+        return install.missing(needed)
 
     async def watch(self) -> None:
         """Restart what dies, until cancelled."""

@@ -1,6 +1,6 @@
 """What exists in RabbitMQ: exchanges, queues, bindings, as data, and how they come to be.
 
-Names and arguments are part of the interface (docs/reference/amqp.md): another argument, ever, is
+Names and arguments are part of the interface: another argument, ever, is
 a 406 for every process of another version. So queues are quorum queues and nothing else: no
 delivery limit either, for every crash of a reader would count towards it and good jobs would be
 thrown away (H19). Declaring is idempotent and safe to do from any number of processes at once.

@@ -16,7 +16,7 @@ from hiredis import pack_command
 from redis.asyncio.connection import Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
 
 from pipeline.domain.errors import Unavailable, UnknownOutcome
 from pipeline.queue.scripts import Script
@@ -79,6 +79,8 @@ class Lines:
                 await line.disconnect()
             else:
                 self._idle.append(line)
+        if any(isinstance(reply, ReadOnlyError) for reply in replies):
+            await self._forget_idle()  # a demoted master: look for the new one
         for reply in replies:
             _raise_if_error(reply)
         return replies
@@ -94,6 +96,9 @@ class Lines:
             await line.disconnect(nowait=True)
             await self._forget_idle()
             raise UnknownOutcome("Redis", str(error) or "no answer in time") from error
+        except BaseException:
+            await line.disconnect(nowait=True)
+            raise
 
     async def _forget_idle(self) -> None:
         while self._idle:

@@ -9,11 +9,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pipeline.domain.body import read_spec
+from pipeline.domain.errors import Rejected
 from pipeline.domain.execution import Decision, ErrorInfo, Execution, Outcome
 from pipeline.domain.identity import fingerprint
-from pipeline.domain.job import Entry, Job, Submission
+from pipeline.domain.job import Entry, Job, JobSpec, Submission
 from pipeline.domain.states import Event, State
 from pipeline.store.connect import Document
+
+UNREADABLE = "of-another-version"
+"""The task of a job whose spec this version cannot read; nobody registers it."""
 
 _JOB_EXTRAS = (
     "queued_at",
@@ -63,7 +67,7 @@ def to_job(document: Document) -> Job:
     extras = {name: document[name] for name in _JOB_EXTRAS if name in document}
     return Job(
         id=document["_id"],
-        spec=read_spec(document["spec"]),
+        spec=_spec_of(document),
         body=document["spec"],
         state=State(document["state"]),
         due_at=document["due_at"],
@@ -73,6 +77,18 @@ def to_job(document: Document) -> Job:
         losses=document["losses"],
         **extras,
     )
+
+
+def _spec_of(document: Document) -> JobSpec:
+    """The spec; of one that this version does not understand only what the queue needs.
+
+    Another version stored it. Its neighbours must not suffer for it (R3), and whoever starts it
+    finds no such task: `failed`, type `unsupported`, and the retry policy gives the others a turn.
+    """
+    try:
+        return read_spec(document["spec"])
+    except Rejected:
+        return JobSpec(queue=document["queue"], priority=document["priority"], task=UNREADABLE)
 
 
 def to_entry(document: Document) -> Entry:

@@ -13,7 +13,7 @@ from bson import encode
 from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 from motor.motor_asyncio import AsyncIOMotorCollection
-from pymongo import UpdateMany, UpdateOne
+from pymongo import ReturnDocument, UpdateMany, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from pipeline.domain.errors import UnknownOutcome
@@ -165,21 +165,40 @@ class Transitions:
             "due_at": {"$lte": claim.judged_at},
             "expires_at": {"$not": {"$lte": claim.judged_at}},
         }
-        running = target_of(Event.START).value
         change = {
-            "state": running,
+            "state": target_of(Event.START).value,
             "lease_id": claim.lease_id,
             "worker": claim.worker,
             "started_at": claim.started_at,
         }
+        update = {"$set": change, "$inc": {"attempt": 1}}
         with translated():
-            await self._jobs.update_many(condition, {"$set": change, "$inc": {"attempt": 1}})
-            won = self._jobs.find(
-                {"_id": {"$in": list(job_ids)}, "lease_id": claim.lease_id, "state": running},
-                batch_size=len(job_ids) + 1,
-            )
-            found = await won.to_list(None)
-        return [documents.to_job(document) for document in found]
+            if len(job_ids) == 1:
+                won = await self._start_lone(condition, update)
+                if won is not None:
+                    return [documents.to_job(won)]
+            else:
+                await self._jobs.update_many(condition, update)
+            return await self._won(job_ids, claim.lease_id)
+
+    async def _start_lone(self, condition: Document, update: Document) -> Document | None:
+        """Write and read back in one round trip: a lone job is one that somebody waits for.
+
+        It is answered when a majority has the write (H5). None: not won, or won by an earlier try
+        whose answer was lost (H22); what stands tells.
+        """
+        return await self._jobs.find_one_and_update(
+            condition, update, return_document=ReturnDocument.AFTER
+        )
+
+    async def _won(self, job_ids: Sequence[str], lease_id: str) -> Sequence[Job]:
+        """What runs under this lease id, read on a majority."""
+        running = target_of(Event.START).value
+        won = self._jobs.find(
+            {"_id": {"$in": list(job_ids)}, "lease_id": lease_id, "state": running},
+            batch_size=len(job_ids) + 1,
+        )
+        return [documents.to_job(document) for document in await won.to_list(None)]
 
     async def running(self, attempts: Sequence[Attempt]) -> frozenset[Attempt]:
         """Which of these attempts are still running under their lease id."""

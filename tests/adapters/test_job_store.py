@@ -23,6 +23,7 @@ from pipeline.domain.execution import (
 from pipeline.domain.job import Job, Kind
 from pipeline.domain.states import State
 from pipeline.ports import Attempt, JobFilter, JobStore, Stored
+from pipeline.store.documents import UNREADABLE
 from pipeline.store.job_store import MongoJobStore
 from tests.builders import a_claim, a_submission, an_id
 from tests.fakes.clock import ManualClock, SeededChance
@@ -485,6 +486,22 @@ async def test_pauses_are_remembered(world: World) -> None:
     assert await world.store.active_queues() == {"a", "b"}
     await world.store.resume_queue("b")
     assert await world.store.paused_queues() == set()
+
+
+async def test_a_job_of_another_version_hurts_nobody_else(mongo_url: str) -> None:
+    """A newer version stored a field that this one does not know; it is started in one batch."""
+    clock = StoreClock()
+    store = MongoJobStore(mongo_url, clock, SeededChance(1), timedelta(seconds=10))
+    await store.prepare()
+    theirs, ours = a_submission(at=clock.now()), a_submission(at=clock.now())
+    theirs.body["of_a_later_version"] = True
+    await store.insert([theirs, ours], clock.now() + timedelta(seconds=1))
+    late = clock.now() + timedelta(seconds=1)
+    won = await store.start([theirs.id, ours.id], a_claim(at=late))
+    tasks = {job.id: getattr(job.spec.work, "task", None) for job in won}
+    assert tasks == {theirs.id: UNREADABLE, ours.id: "echo"}
+    assert len((await store.list(JobFilter(), 10, None)).jobs) == 2
+    store.close()
 
 
 async def test_the_fake_fails_as_told() -> None:

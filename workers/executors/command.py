@@ -12,6 +12,7 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import cast
 
 from pipeline.domain.execution import Ending, Succeeded
 from pipeline.domain.job import CommandWork, Job
@@ -75,9 +76,9 @@ class _Process(asyncio.SubprocessProtocol):
         self.exited, self._drained = asyncio.Event(), asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.SubprocessTransport)
-        self._transport = transport
-        self._group = transport.get_pid()
+        # uvloop's is one in all but name.
+        self._transport = cast("asyncio.SubprocessTransport", transport)
+        self._group = self._transport.get_pid()
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         (self.stdout if fd == 1 else self.stderr).add(data)
