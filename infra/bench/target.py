@@ -31,7 +31,7 @@ class Setup:
     ingests: int = 1
     watchers: int = 1
     workers: int = 1
-    concurrency: int = 500
+    concurrency: int = 1000
 
 
 @dataclass(frozen=True)

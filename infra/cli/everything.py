@@ -84,7 +84,7 @@ def bench(  # noqa: PLR0913 - each is a flag
     ingests: Annotated[int, typer.Option(min=1, max=64)] = 1,
     watchers: Annotated[int, typer.Option(min=1, max=64)] = 1,
     workers: Annotated[int, typer.Option(min=1, max=64)] = 1,
-    concurrency: Annotated[int, typer.Option(min=1, max=10_000, help="Of each worker.")] = 500,
+    concurrency: Annotated[int, typer.Option(min=1, max=10_000, help="Of each worker.")] = 1000,
     profile: Annotated[
         str | None, typer.Option(metavar="ROLE", help="Run py-spy on these processes.")
     ] = None,
