@@ -29,11 +29,24 @@ for _name in ("aiormq", "aio_pika"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 
+class _Connection(aio_pika.Connection):
+    """One that nobody closes by accident.
+
+    The library's own starts a coroutine from the garbage collector, for every connection that failed
+    to open or was lost, and Python warns of it wherever it then happens to be. Who opens one here
+    also disconnects it.
+    """
+
+    def __del__(self) -> None:
+        """Nothing: there is no loop to speak to the broker in."""
+
+
 async def connect(url: str, name: str) -> AbstractConnection:
     """A new connection, shown to operators as `name`; raises one of `BROKER_ERRORS`."""
     async with asyncio.timeout(CALL_SECONDS):
         return await aio_pika.connect(
             url,
+            connection_class=_Connection,
             heartbeat=HEARTBEAT_SECONDS,
             client_properties={"connection_name": f"dueq {name}"},
         )

@@ -1,6 +1,8 @@
 """What only RabbitMQ can show: topology, mandatory, confirms, losses of every kind."""
 
 import asyncio
+import gc
+import warnings
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
@@ -10,6 +12,7 @@ from amqpstorm.channel import Channel
 from amqpstorm.exception import AMQPChannelError, AMQPError
 from amqpstorm.message import Message
 
+from pipeline.broker.connection import connect
 from pipeline.broker.publisher import RabbitIntake
 from pipeline.broker.topology import check_broker, declare_topology
 from pipeline.clock import StoreClock, SystemChance
@@ -42,6 +45,21 @@ def empty_url(amqp_url: str, servers: Servers) -> str:
 async def world(amqp_url: str) -> AsyncIterator[RealWorld]:
     async with real_world(amqp_url) as real:
         yield real
+
+
+def test_a_connection_that_failed_leaves_nothing_to_the_garbage_collector() -> None:
+    """Where warnings are errors, one of its own would hit whichever test runs next."""
+
+    async def fail() -> None:
+        with pytest.raises(OSError):
+            await connect(NOWHERE, "test")
+
+    with warnings.catch_warnings(record=True) as seen, asyncio.Runner() as runner:
+        warnings.simplefilter("always")
+        runner.run(fail())
+        asyncio.set_event_loop(None)
+        gc.collect()  # while its loop is open and nobody's, as between two tests
+    assert [str(each.message) for each in seen] == []
 
 
 # ------------------------------------------------------------------------------------ topology
