@@ -14,7 +14,9 @@ from typing import Protocol
 
 from pipeline.domain.errors import Rejected
 from pipeline.domain.execution import Execution
+from pipeline.domain.firing import Plan, SkipReason
 from pipeline.domain.job import Entry, Job, Kind, Submission
+from pipeline.domain.schedule import Schedule
 from pipeline.domain.states import State
 
 
@@ -116,6 +118,14 @@ class Stored(StrEnum):
     """The id is taken by a job with another body; the first one stands (R2)."""
     REFUSED = "refused"
     """MongoDB will never take this document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What stands under an idempotency key: the fingerprint of its body, and its state."""
+
+    fingerprint: str
+    state: State
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,8 +246,8 @@ class JobStore(Protocol):
         """Those of these jobs that exist and are not buried."""
         ...
 
-    async def fingerprint_of(self, job_id: str) -> str | None:
-        """The fingerprint stored with a keyed job; None if there is no such job, buried or not."""
+    async def standing(self, job_ids: Sequence[str]) -> Mapping[str, Standing]:
+        """Which of these keyed jobs exist, buried ones too: their ids are used (R2)."""
         ...
 
     async def list(self, wanted: JobFilter, limit: int, after: Position | None) -> Page:
@@ -291,6 +301,96 @@ class JobStore(Protocol):
     # -- time
     async def server_time(self) -> datetime:
         """MongoDB's clock, cut to milliseconds."""
+        ...
+
+
+# ------------------------------------------------------------------------------- ScheduleStore
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Fire times of a schedule that got no job, from `first` to `last`, as it was written down."""
+
+    schedule_id: str
+    first: datetime
+    last: datetime
+    reason: SkipReason
+    decided_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """What a watcher has decided about a schedule as it had read it (`before`)."""
+
+    before: Schedule
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulePage:
+    """A part of the list of schedules, newest first; `after` of the next call, or None."""
+
+    schedules: Sequence[Schedule]
+    next_after: Position | None
+
+
+class ScheduleStore(Protocol):
+    """Schedules in MongoDB. Every write is one conditional write, `w: majority`.
+
+    Every method may be repeated after `UnknownOutcome` and comes to the same.
+    """
+
+    # -- owners
+    async def insert_schedule(self, schedule: Schedule) -> bool:
+        """Store it; False if there is one with this id already."""
+        ...
+
+    async def replace_schedule(self, before: Schedule, after: Schedule) -> bool:
+        """Write `after` if it still stands as `before`, fires included; False if it does not."""
+        ...
+
+    async def delete_schedule(self, before: Schedule) -> bool:
+        """Delete it and what was written down of its fires, if its version is still `before`'s.
+
+        Its jobs stay. False if it is another version; True if there is none.
+        """
+        ...
+
+    async def get_schedule(self, schedule_id: str) -> Schedule | None:
+        """The schedule, or None (read concern majority)."""
+        ...
+
+    async def list_schedules(
+        self, limit: int, after: Position | None, q: str | None = None
+    ) -> SchedulePage:
+        """Newest first by (created_at, id), strictly after `after`; `q` is the name's start."""
+        ...
+
+    async def skipped(
+        self, schedule_id: str, limit: int, before: datetime | None
+    ) -> Sequence[Skipped]:
+        """What was skipped, newest first by `first`, strictly before `before`."""
+        ...
+
+    # -- watchers
+    async def schedules_to_look_at(self, until: datetime, limit: int) -> Sequence[Schedule]:
+        """Those whose `look_at` has come by `until`, the oldest first. By an index."""
+        ...
+
+    async def next_look_at(self) -> datetime | None:
+        """The earliest `look_at` there is. By an index."""
+        ...
+
+    async def advance(self, advances: Sequence[Advance], look_again_at: datetime) -> None:
+        """Write down what is skipped, then move each schedule on, if it stands as it was read.
+
+        A schedule whose version or `next_fire_at` is another by now is left as it is (R13). One
+        that is held (`overlap: queue`) is looked at again at `look_again_at`.
+        """
+        ...
+
+    async def unfinished_runs(self, before: Mapping[str, datetime]) -> Mapping[str, Sequence[str]]:
+        """By schedule, its jobs of fire times earlier than the given that are not final (H8)."""
         ...
 
 

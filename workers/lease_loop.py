@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 from pipeline.domain.errors import Unavailable
@@ -25,7 +26,7 @@ from workers.slots import Slots
 _BATCH = 500
 _POLL = 10.0
 _JITTER = 0.001
-"""A crowd of workers wakes spread over this, in seconds: punctuality is counted in milliseconds."""
+"""Who was outrun wakes spread over this, in seconds: punctuality is counted in milliseconds."""
 
 _log = log(__name__)
 
@@ -59,6 +60,7 @@ class LeaseLoop:
         self._attempts = attempts
         self._patience = Patience(ports.clock, ports.chance)
         self._bell = Bell(ports.clock)
+        self._awaited_due_at: datetime | None = None
         self._stopping = False
 
     def stop(self) -> None:
@@ -157,14 +159,20 @@ class LeaseLoop:
 
         Both times of the grant are Redis's. It judged after we had sent the call, so counting from
         there we are rather a hair early, and ask again, than late.
+
+        A crowd whose timers are set to one instant must not stay in step: who came for a due job
+        and found it taken waits a little longer next time. Who works alone is never late by lot.
         """
         grant = leased.grant
+        awaited, self._awaited_due_at = self._awaited_due_at, grant.next_due_at
+        is_outrun = not grant.job_ids and awaited is not None and awaited <= grant.judged_at
+        jitter = _JITTER * self._chance.lot() if is_outrun else 0.0
         poll = _POLL * (1 + self._chance.lot()) / 2
         if grant.next_due_at is None:
             return poll
         due_in = (grant.next_due_at - grant.judged_at).total_seconds()
         passed = self._clock.monotonic() - leased.sent_at
-        return min(poll, max(due_in - passed, 0.0) + _JITTER * self._chance.lot())
+        return min(poll, max(due_in - passed, 0.0) + jitter)
 
     # -- start
 

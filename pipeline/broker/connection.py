@@ -32,7 +32,7 @@ for _name in ("aiormq", "aio_pika"):
 class _Connection(aio_pika.Connection):
     """One that nobody closes by accident.
 
-    The library's own starts a coroutine from the garbage collector, for every connection that failed
+    The library's own starts a coroutine from the garbage collector for every connection that failed
     to open or was lost, and Python warns of it wherever it then happens to be. Who opens one here
     also disconnects it.
     """

@@ -1,7 +1,8 @@
 """The gateway's own message (routing key `job.accepted`): jobs that already have an identity.
 
 A JSON array of `{id, accepted_at, traceparent, spec}`, at most 500 jobs and 1 MiB a message;
-`keyed` says that the id comes from an idempotency key. Anybody may publish to the exchange, so the
+`keyed` says that the id comes from an idempotency key, `schedule_id` and `fire_time` that a
+schedule was triggered by hand. Anybody may publish to the exchange, so the
 reader checks every field like a stranger's.
 """
 
@@ -48,6 +49,10 @@ def _envelope(submission: Submission) -> dict[str, Any]:
         envelope["keyed"] = True
     if submission.traceparent is not None:
         envelope["traceparent"] = submission.traceparent
+    if submission.schedule_id is not None:
+        envelope["schedule_id"] = submission.schedule_id
+    if submission.fire_time is not None:
+        envelope["fire_time"] = submission.fire_time.isoformat()
     return envelope
 
 
@@ -61,34 +66,37 @@ def read_accepted(value: Any) -> Submission:
     except Rejected as error:
         moved = (Flaw(f"/spec{flaw.pointer}", flaw.detail) for flaw in error.flaws)
         raise Rejected(error.code, *moved) from None
+    schedule_id, fire_time = value.get("schedule_id"), value.get("fire_time")
     return Submission(
-        id=_job_id(value.get("id")),
-        accepted_at=_instant(value.get("accepted_at")),
+        id=_job_id("/id", value.get("id")),
+        accepted_at=_instant("/accepted_at", value.get("accepted_at")),
         spec=spec,
         body=value["spec"],
         keyed=value.get("keyed") is True,
         traceparent=_traceparent(value.get("traceparent")),
+        schedule_id=None if schedule_id is None else _job_id("/schedule_id", schedule_id),
+        fire_time=None if fire_time is None else _instant("/fire_time", fire_time),
     )
 
 
-def _job_id(value: Any) -> str:
+def _job_id(pointer: str, value: Any) -> str:
     if isinstance(value, str) and _CANONICAL.fullmatch(value):  # ours: as it is
         return value
     try:
         return str(UUID(value))
     except (ValueError, TypeError, AttributeError):
-        raise Rejected("invalid", Flaw("/id", "must be a UUID")) from None
+        raise Rejected("invalid", Flaw(pointer, "must be a UUID")) from None
 
 
-def _instant(value: Any) -> datetime:
+def _instant(pointer: str, value: Any) -> datetime:
     try:
         instant = datetime.fromisoformat(value)
     except (ValueError, TypeError):
         instant = None
     if instant is None or instant.utcoffset() != timedelta(0):
-        raise Rejected("invalid", Flaw("/accepted_at", "must be an RFC 3339 time in UTC"))
+        raise Rejected("invalid", Flaw(pointer, "must be an RFC 3339 time in UTC"))
     if not FIRST_INSTANT <= instant < LAST_INSTANT:
-        raise Rejected("invalid", Flaw("/accepted_at", "must lie between 1970 and 2200"))
+        raise Rejected("invalid", Flaw(pointer, "must lie between 1970 and 2200"))
     return instant
 
 

@@ -30,9 +30,9 @@ class Flaw:
 class Rejected(DueQError):
     """The request can never succeed as it is.
 
-    `code` is one of a small, documented set of words: `malformed` (not JSON we accept), `invalid`
-    (JSON, but not a job), `too_large`, `unsupported` (understood, but not offered), `conflict` (its
-    idempotency key names another job).
+    `code` is one word: `malformed` (not JSON we accept), `invalid` (JSON, but not what is asked
+    for), `too_large`, `conflict` (its idempotency key names another job), `deleted` (the job of its
+    key was deleted; HTTP 409). Of an amqp job that RabbitMQ refused, `unroutable` and the like.
     """
 
     def __init__(self, code: str, *flaws: Flaw) -> None:

@@ -243,7 +243,8 @@ class Submission:
     """A spec that has been given an identity: what travels through RabbitMQ.
 
     `body` is the spec as the user wrote it (already checked), kept so that a job answers with what
-    was asked; `keyed` says that the id was derived from an idempotency key.
+    was asked; `keyed` says that the id was derived from an idempotency key. The job of a schedule
+    names it and the fire time that it stands for.
     """
 
     id: str
@@ -253,6 +254,7 @@ class Submission:
     keyed: bool = False
     traceparent: str | None = None
     schedule_id: str | None = None
+    fire_time: datetime | None = None
 
     @property
     def due_at(self) -> datetime:
@@ -292,6 +294,7 @@ class Job:
     reason: Reason | None = None
     expires_at: datetime | None = None
     schedule_id: str | None = None
+    fire_time: datetime | None = None
     traceparent: str | None = None
 
     @property

@@ -28,6 +28,7 @@ _JOB_EXTRAS = (
     "reason",
     "expires_at",
     "schedule_id",
+    "fire_time",
     "traceparent",
 )
 
@@ -57,6 +58,8 @@ def new_job(submission: Submission, now: datetime) -> Document:
         document["fingerprint"] = fingerprint(submission.body)
     if submission.schedule_id is not None:
         document["schedule_id"] = submission.schedule_id
+    if submission.fire_time is not None:
+        document["fire_time"] = submission.fire_time
     if submission.traceparent is not None:
         document["traceparent"] = submission.traceparent
     return document

@@ -12,7 +12,7 @@ from pipeline.domain.identity import fingerprint
 from pipeline.domain.instants import from_ms, to_ms
 from pipeline.domain.job import Entry, Job, Submission
 from pipeline.domain.states import TRANSITIONS, Event, State, sources_of, target_of
-from pipeline.ports import Attempt, Claim, Clock, JobFilter, Page, Position, Stored
+from pipeline.ports import Attempt, Claim, Clock, JobFilter, Page, Position, Standing, Stored
 
 
 class FakeJobStore:
@@ -72,6 +72,7 @@ class FakeJobStore:
             queued_at=from_ms(to_ms(now)) if due else None,
             expires_at=submission.spec.expires_at,
             schedule_id=submission.schedule_id,
+            fire_time=submission.fire_time,
             traceparent=submission.traceparent,
         )
         return Stored.NEW
@@ -233,9 +234,16 @@ class FakeJobStore:
         with self._call("get_many"):
             return {job_id: self.jobs[job_id] for job_id in job_ids if job_id in self.jobs}
 
-    async def fingerprint_of(self, job_id: str) -> str | None:
-        with self._call("fingerprint_of"):
-            return self.prints.get(job_id)
+    async def standing(self, job_ids: Sequence[str]) -> Mapping[str, Standing]:
+        with self._call("standing"):
+            return {
+                job_id: Standing(
+                    self.prints[job_id],
+                    self.jobs[job_id].state if job_id in self.jobs else State.BURIED,
+                )
+                for job_id in job_ids
+                if job_id in self.prints
+            }
 
     async def list(self, wanted: JobFilter, limit: int, after: Position | None) -> Page:
         with self._call("list"):
