@@ -1,5 +1,5 @@
 # What a developer does here, and how. Each recipe installs what it needs, once.
-# `./just` runs these where there is no `just`; it also has `up` and `dueq`.
+# `./just` runs these where there is no `just`; `up`, `demo` and `dueq` it runs without any.
 
 set positional-arguments
 
@@ -11,11 +11,11 @@ default:
 
 # Start everything, run jobs of every kind, show each one's way, stop
 demo *args: _runtime
-    dueq demo "$@"
+    @exec dueq demo "$@"
 
 # Start everything and stay up until Ctrl-C (dueq up ARGS)
 up *args: _runtime
-    exec dueq up "$@"
+    @exec dueq up "$@"
 
 # Run any dueq command
 dueq *args: _runtime
@@ -57,7 +57,7 @@ chaos-long *args: _servers
 
 # Measure throughput and latency (dueq bench ARGS)
 bench *args: _runtime
-    dueq bench "$@"
+    @exec dueq bench "$@"
 
 # Resolve the lock files anew; `--upgrade` takes newer versions
 lock *args: _dev

@@ -7,23 +7,26 @@ the other's job stored under its id is told, not silently dropped.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from gateway.asked import Asked, Refusal
 from gateway.batch import Batch
 from gateway.coalescer import Coalescer
 from gateway.deps import GatewayDeps
-from gateway.keys import check_same, id_in_batch
+from gateway.keys import id_in_batch, objection
 from gateway.patience import appears
-from pipeline.domain.errors import UnknownOutcome
+from pipeline.domain.errors import Unavailable, UnknownOutcome
+from pipeline.domain.identity import fingerprint
 from pipeline.domain.instants import whole_ms_up
 from pipeline.domain.job import Job, Kind, Submission
 from pipeline.domain.states import FINAL_STATES, State
+from pipeline.ports import Standing
 from pipeline.telemetry import SUBMITTED
 
 _BY_KIND = {kind: SUBMITTED.labels(kind) for kind in Kind}
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_READ_BACK_EACH = timedelta(milliseconds=0.5)
 YIELD_EVERY = 500
 """So many jobs of a batch are read in one go before other requests get a turn."""
 
@@ -61,24 +64,50 @@ class Acceptance:
     async def publish_keyed(self, submission: Submission, asked: Asked) -> State:
         """Publish unless it is known; the state it has, or will be stored with.
 
-        Raises `Rejected` if the key names another job, `UnknownOutcome` if it cannot be read back
-        in time: it was confirmed, but whether it is this job that stands is not known yet.
+        Raises `Rejected` if the key names another job or a deleted one, `UnknownOutcome` if it
+        cannot be read back in time.
         """
-        known = await self._deps.store.fingerprint_of(submission.id)
-        if known is not None:
-            check_same(asked, known)
-            job = await self._deps.store.get(submission.id)
-            return job.state if job else first_state(submission)
-        await self.publish([submission])
-        stored = await appears(
-            lambda: self._deps.store.fingerprint_of(submission.id),
-            self._deps.limits.readable_within,
-            self._deps.clock,
-        )
-        if stored is None:
-            raise UnknownOutcome("MongoDB", "the job is accepted but cannot be read back yet")
-        check_same(asked, stored)
-        return first_state(submission)
+        mine = fingerprint(asked.body)
+        known = (await self._deps.store.standing([submission.id])).get(submission.id)
+        if known is None:
+            await self.publish([submission])
+            stands = (await self._read_back([submission.id]))[submission.id]
+        else:
+            stands = known
+        if error := objection(mine, stands):
+            raise error
+        return first_state(submission) if known is None else known.state
+
+    async def publish_batch(self, batch: Batch) -> None:
+        """Publish what is new of it. What has a key is read back and may be refused after all.
+
+        Raises `UnknownOutcome` as `publish_keyed` does.
+        """
+        if not batch.new:
+            return
+        await self.publish(batch.new)
+        keyed = [submission.id for submission in batch.new if submission.keyed]
+        if keyed:
+            batch.refuse(await self._read_back(keyed))
+
+    async def _read_back(self, job_ids: Sequence[str]) -> Mapping[str, Standing]:
+        """What stands under these ids. In doubt until then: they were confirmed, but whether it is
+        these jobs that stand is not known. Thousands take ingest longer than one."""
+        found: dict[str, Standing] = {}
+
+        async def look() -> Mapping[str, Standing] | None:
+            missing = [job_id for job_id in job_ids if job_id not in found]
+            found.update(await self._deps.store.standing(missing))
+            return found if len(found) == len(job_ids) else None
+
+        within = self._deps.limits.readable_within + len(job_ids) * _READ_BACK_EACH
+        try:
+            seen = await appears(look, within, self._deps.clock)
+        except Unavailable as error:
+            raise UnknownOutcome("MongoDB", f"accepted, but not read back: {error}") from error
+        if seen is None:
+            raise UnknownOutcome("MongoDB", "accepted, but it cannot be read back yet")
+        return seen
 
     async def identify(
         self, elements: Iterable[Asked | Refusal], header: str | None, traceparent: str | None
@@ -94,7 +123,7 @@ class Acceptance:
                 job_id = id_in_batch(header, element)
                 batch.add(element, self.submission(element, job_id, traceparent))
         if batch.keyed:
-            batch.sift(await self._deps.store.get_many(list(batch.keyed)))
+            batch.sift(await self._deps.store.standing(list(batch.keyed)))
         return batch
 
     async def finished(self, job_id: str, wait_seconds: int) -> Job | None:

@@ -17,8 +17,9 @@ from gateway.deps import GatewayDeps
 from gateway.fast_lane import FastLane
 from gateway.guard import Guard
 from gateway.openapi import describe
-from gateway.routes import health, jobs, queues
+from gateway.routes import bulk, health, jobs, queues, schedule_times, schedules, workers
 from gateway.routes.submit import Submit
+from pipeline.stats import Stats
 
 __all__ = ["GatewayDeps", "create_app"]
 
@@ -42,10 +43,10 @@ def create_app(deps: GatewayDeps) -> FastAPI:
     )
     app.state.deps = deps
     app.state.stopping = False
-    app.state.started = deps.clock.monotonic()
-    app.state.started_at = deps.clock.now()
+    app.state.stats = Stats("gateway", deps.clock)
     problems.install(app)
-    submit = Submit(deps, Acceptance(deps, coalescer, lambda: bool(app.state.stopping)))
+    app.state.acceptance = Acceptance(deps, coalescer, lambda: bool(app.state.stopping))
+    submit = Submit(deps, app.state.acceptance)
     _route(app, submit)
     app.add_middleware(FastLane, posts=submit.posts)
     app.add_middleware(  # the last one added is the first to see a request
@@ -61,12 +62,18 @@ def _route(app: FastAPI, submit: Submit) -> None:
     for path, endpoint in submit.posts.items():
         app.add_route(path, endpoint, methods=["POST"])
     app.include_router(jobs.router, prefix="/api")
+    app.include_router(bulk.router, prefix="/api")
+    app.include_router(schedules.router, prefix="/api")
+    app.include_router(schedule_times.router, prefix="/api")
     app.include_router(queues.router, prefix="/api")
     app.include_router(queues.workers, prefix="/api")
+    app.include_router(workers.router, prefix="/api")
     app.include_router(health.router)
     # The plain clients of the systems that this one replaces.
     app.include_router(jobs.router, include_in_schema=False)
+    app.include_router(bulk.router, include_in_schema=False)
     app.include_router(queues.workers, include_in_schema=False)
+    app.include_router(workers.router, include_in_schema=False)
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What the gateway stands on, given by the entry point."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated, Protocol
@@ -8,7 +9,18 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from pipeline.domain.body import MAX_JOB_BYTES, MAX_REQUEST_BYTES, MAX_REQUEST_JOBS
-from pipeline.ports import Chance, Clock, Intake, JobStore, LeaseQueue
+from pipeline.ports import (
+    Chance,
+    Clock,
+    HttpWorkers,
+    Intake,
+    JobStore,
+    LeaseQueue,
+    LiveNote,
+    LiveNotes,
+    ScheduleStore,
+    SickTargets,
+)
 
 
 class ReadyIntake(Intake, Protocol):
@@ -29,12 +41,26 @@ class Limits:
     batch_jobs: int = MAX_REQUEST_JOBS
     page_jobs: int = 500
     peek_jobs: int = 500
+    bulk_jobs: int = 100_000
+    bulk_within: timedelta = timedelta(seconds=20)
+    """A call on many jobs answers after this, done or not."""
     readable_within: timedelta = timedelta(seconds=2)
     """How long a job accepted a moment ago is waited for."""
     young: timedelta = timedelta(seconds=10)
     """An id younger than this may be on its way through RabbitMQ."""
     wait: timedelta = timedelta(seconds=60)
     """The longest `Prefer: wait`."""
+
+
+class NothingTold:
+    """Live notes that nobody writes."""
+
+    async def tell(self, notes: Mapping[tuple[str, int], LiveNote], ttl: timedelta) -> None:
+        """Forget them."""
+
+    async def told(self, attempts: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], LiveNote]:
+        """Nothing."""
+        return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +72,14 @@ class GatewayDeps:
     queue: LeaseQueue
     clock: Clock
     chance: Chance
+    schedules: ScheduleStore
+    targets: SickTargets
+    http_workers: HttpWorkers
     bind_is_loopback: bool = True
     limits: Limits = field(default_factory=Limits)
+    live: LiveNotes = field(default_factory=NothingTold)
+    lease: timedelta = timedelta(seconds=30)
+    """How long a worker over HTTP may be silent before its jobs are lost."""
 
 
 async def deps_of(request: Request) -> GatewayDeps:

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway.problems import problem
 
 JSON = b"application/json"
+MERGE_PATCH = b"application/merge-patch+json"
 NDJSON = (b"application/x-ndjson", b"application/ndjson", b"application/jsonl")
 
 
@@ -29,7 +30,7 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on or refuse."""
         if scope["type"] == "http":
-            refusal = self._refusal(dict(scope["headers"]))
+            refusal = self._refusal(scope["method"], dict(scope["headers"]))
             if refusal is not None:
                 status, detail = refusal
                 # The body is left unread, so the connection cannot be used again.
@@ -38,7 +39,7 @@ class Guard:
                 return
         await self._app(scope, receive, send)
 
-    def _refusal(self, headers: dict[bytes, bytes]) -> tuple[HTTPStatus, str] | None:
+    def _refusal(self, method: str, headers: dict[bytes, bytes]) -> tuple[HTTPStatus, str] | None:
         if self._loopback:
             host, origin = headers.get(b"host"), headers.get(b"origin")
             if host is not None and not is_this_machine(host):
@@ -46,16 +47,19 @@ class Guard:
             if origin is not None and not is_own_origin(origin, host):
                 return HTTPStatus.FORBIDDEN, "Origin is another site's"
         if b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0":
-            return self._body_refusal(headers)
+            return self._body_refusal(method, headers)
         return None
 
-    def _body_refusal(self, headers: dict[bytes, bytes]) -> tuple[HTTPStatus, str] | None:
+    def _body_refusal(
+        self, method: str, headers: dict[bytes, bytes]
+    ) -> tuple[HTTPStatus, str] | None:
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > self._request_bytes:
             return _too_large(self._request_bytes)
         if headers.get(b"content-encoding", b"identity") != b"identity":
             return HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "compressed bodies are not accepted"
-        if not is_json(headers.get(b"content-type", b"")):
+        media = headers.get(b"content-type", b"")
+        if not (is_json(media) or (method == "PATCH" and is_merge_patch(media))):
             return (
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
                 "Content-Type must be application/json (or application/x-ndjson for a batch)",
@@ -72,6 +76,12 @@ def is_json(content_type: bytes) -> bool:
     """Whether it is a JSON or NDJSON media type, whatever its parameters."""
     media = content_type.partition(b";")[0].strip().lower()
     return media == JSON or media in NDJSON
+
+
+@lru_cache(maxsize=256)
+def is_merge_patch(content_type: bytes) -> bool:
+    """Whether it is the media type of a change (RFC 7396); a change may also call itself JSON."""
+    return content_type.partition(b";")[0].strip().lower() == MERGE_PATCH
 
 
 @lru_cache(maxsize=256)

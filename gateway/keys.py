@@ -1,8 +1,14 @@
-"""Idempotency keys: the same key and the same job is the same id; another job is an error (R2)."""
+"""Idempotency keys: the same key and the same job is the same id; another job is an error (R2).
+
+So is a job that was deleted: a "202" would name a job that is not there. Its id stays used for a
+day, so that no copy of it that is still under way brings it back.
+"""
 
 from gateway.asked import Asked
 from pipeline.domain.errors import Flaw, Rejected
-from pipeline.domain.identity import fingerprint, id_of_element, id_of_key
+from pipeline.domain.identity import id_of_element, id_of_key
+from pipeline.domain.states import State
+from pipeline.ports import Standing
 
 MAX_KEY = 255
 
@@ -37,12 +43,16 @@ def id_in_batch(header: str | None, asked: Asked) -> str | None:
     return None if header is None else id_of_element(header, asked.index)
 
 
-def check_same(asked: Asked, stored_fingerprint: str) -> None:
-    """Raise `Rejected` unless the job under this key is the one that is asked for."""
-    if fingerprint(asked.body) != stored_fingerprint:
-        raise used_for_another()
+def objection(asked_fingerprint: str, stands: Standing) -> Rejected | None:
+    """Why the job that stands under a key cannot be the answer; None: it is the one asked for."""
+    if asked_fingerprint != stands.fingerprint:
+        return used_for_another()
+    if stands.state is State.BURIED:
+        text = "is that of a job that was deleted; it is free again a day after that"
+        return Rejected("deleted", Flaw("/idempotency_key", text))
+    return None
 
 
 def used_for_another() -> Rejected:
     """The key names another job already; the first one stands."""
-    return Rejected("invalid", Flaw("/idempotency_key", "was used for a job with another body"))
+    return Rejected("conflict", Flaw("/idempotency_key", "was used for a job with another body"))

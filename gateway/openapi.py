@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from gateway.openapi_jobs import describe_jobs
+from gateway.openapi_schedules import describe_schedules
 from pipeline.domain.job import JobSpec
 
 _REF = "#/components/schemas/{model}"
@@ -30,6 +32,8 @@ def describe(schema: dict[str, Any]) -> dict[str, Any]:
     paths = schema["paths"]
     paths.setdefault("/api/jobs", {})["post"] = _submit()
     paths.setdefault("/api/jobs/batch", {})["post"] = _submit_batch()
+    describe_jobs(schema)
+    describe_schedules(schema)
     return schema
 
 
@@ -43,6 +47,7 @@ def _submit() -> dict[str, Any]:
         "responses": {
             "202": _answer("RabbitMQ has confirmed the job.", {"type": "object"}),
             "200": _answer("The job, at its end (`Prefer: wait`).", {"type": "object"}),
+            "409": _refusal("The idempotency key is that of a deleted job"),
             **_problems(),
         },
     }
@@ -79,7 +84,6 @@ def _answer(text: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _problems() -> dict[str, Any]:
-    content = {"application/problem+json": {"schema": _ref("Problem")}}
     told = {
         "403": "Host or Origin is foreign",
         "413": "Too large",
@@ -87,7 +91,12 @@ def _problems() -> dict[str, Any]:
         "422": "Not a job; `errors` says where",
         "503": "Not accepted now, or nobody knows (then with the job's id)",
     }
-    return {status: {"description": text, "content": content} for status, text in told.items()}
+    return {status: _refusal(text) for status, text in told.items()}
+
+
+def _refusal(text: str) -> dict[str, Any]:
+    content = {"application/problem+json": {"schema": _ref("Problem")}}
+    return {"description": text, "content": content}
 
 
 def _problem() -> dict[str, Any]:

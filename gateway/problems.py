@@ -21,8 +21,8 @@ from pipeline.domain.errors import (
     Conflict,
     DueQError,
     Flaw,
-    LeaseLost,
     NotFound,
+    Outdated,
     Rejected,
     Unavailable,
 )
@@ -81,12 +81,16 @@ def problem_of(error: DueQError, **more: Any) -> Response:
     match error:
         case Rejected(code="too_large"):
             return problem(413, str(error), flaws=error.flaws, code=error.code, **more)
+        case Rejected(code="deleted"):
+            return problem(409, str(error), flaws=error.flaws, code=error.code, **more)
         case Rejected():
             return problem(422, str(error), flaws=error.flaws, code=error.code, **more)
         case NotFound():
             return problem(404, str(error), **more)
-        case Conflict() | LeaseLost():
+        case Conflict():
             return problem(409, str(error), **more)
+        case Outdated():
+            return problem(412, str(error), **more)
         case Unavailable():
             headers = {"Retry-After": RETRY_SECONDS}
             return problem(503, str(error), headers=headers, server=error.server, **more)

@@ -19,9 +19,11 @@ from pipeline.config import Settings
 from pipeline.domain.errors import DueQError, Unavailable
 from pipeline.queue.lease_queue import RedisLeaseQueue
 from pipeline.queue.server import ServerFacts, UnfitServer
+from pipeline.store.event_feed import MongoEventFeed
 from pipeline.store.server import check_mongo
 
 _PATIENCE = timedelta(seconds=3)
+_LONGEST_LAG = timedelta(minutes=2)
 _OLDEST = {"RabbitMQ": (3, 10), "MongoDB": (6, 0), "Redis": (7, 0)}
 
 
@@ -98,6 +100,7 @@ async def _mongodb(settings: Settings) -> list[Finding]:
     found = f"set {report.replica_set}" if report.replica_set else "a lone server"
     return [
         *_answers("MongoDB", settings.mongo_url, report.version),
+        *await _events(settings),
         Finding(
             "MongoDB replica set",
             ok=report.replica_set is not None,
@@ -111,6 +114,24 @@ async def _mongodb(settings: Settings) -> list[Finding]:
             mend="look at rs.status() in mongosh: a majority of the members must be up",
         ),
     ]
+
+
+async def _events(settings: Settings) -> list[Finding]:
+    """Whether somebody tells what happens, and keeps up; nothing where events are off."""
+    if settings.events == "off":
+        return []
+    feed = MongoEventFeed(settings.mongo_url, SystemChance(), _PATIENCE)
+    try:
+        lag = await feed.lag()
+    finally:
+        feed.close()
+    found = "none told yet" if lag is None else f"{max(0.0, lag.total_seconds()):.0f} s behind"
+    mend = (
+        "start a `dueq watcher`, or look at its log: it waits for RabbitMQ, or cannot keep up; "
+        "what happens is kept in MongoDB's oplog, and lost to events when that is full"
+    )
+    ok = lag is None or lag < _LONGEST_LAG
+    return [Finding("lifecycle events", ok=ok, found=found, mend=mend)]
 
 
 async def _redis(settings: Settings) -> list[Finding]:

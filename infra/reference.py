@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from pydantic_core import PydanticUndefined
 
+from infra.asyncapi import document
 from infra.settings import variable
 from pipeline.clock import StoreClock, SystemChance
 from pipeline.config import Settings
@@ -31,6 +32,7 @@ def pages() -> dict[str, str]:
         "metrics.md": metrics,
         "redis-keys.md": redis_keys,
         "openapi.json": openapi,
+        "asyncapi.json": asyncapi,
     }
     return {name: make() for name, make in makers.items()}
 
@@ -106,8 +108,15 @@ def openapi() -> str:
 
     # Nothing is called while it describes itself, but the clock.
     nothing = cast(Any, None)
-    app = create_app(GatewayDeps(nothing, nothing, nothing, StoreClock(), SystemChance()))
+    app = create_app(
+        GatewayDeps(nothing, nothing, nothing, StoreClock(), SystemChance(), *[nothing] * 3)
+    )
     return json.dumps(app.openapi(), indent=2, sort_keys=True) + "\n"
+
+
+def asyncapi() -> str:
+    """The AMQP side."""
+    return json.dumps(document(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def _table(columns: tuple[str, ...], rows: Iterable[Row]) -> str:

@@ -65,5 +65,7 @@ def _complaint(error: object) -> str:
     text = str(error["msg"]).removeprefix("Value error, ")
     if not error["loc"]:
         return text
-    name = variable(str(error["loc"][0]))
-    return f"{name}={masked(error['input'])!r} cannot be used: {text}"
+    field = str(error["loc"][0])
+    if field in URL_FIELDS:  # where its password is cannot be told: it is not as URLs are
+        return f"{variable(field)} cannot be used: {text}"
+    return f"{variable(field)}={error['input']!r} cannot be used: {text}"

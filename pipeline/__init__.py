@@ -5,6 +5,7 @@
     AMQP publish ───▶ exchange dueq.jobs ─▶ queue dueq.submit
                                  │
                            ingest.py                      (R2, R3: one insert, then the ack)
+    `schedules` ─▶ scheduler ────┤                        (R13: the job first, then the schedule)
                                  ▼
                      MongoDB `jobs`: THE TRUTH            (domain/states.py: the whole machine)
                         pending │ queued                  (already due: born queued)

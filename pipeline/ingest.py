@@ -12,20 +12,19 @@ accepting.
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic_core import to_json
 
+from pipeline.arrival import announce
 from pipeline.domain.errors import Flaw, Rejected, Unavailable
-from pipeline.intake import Bad, Good, Read, read_delivery
+from pipeline.intake import Bad, Good, Read, parked, read_delivery, wants_reply
 from pipeline.ports import Chance, Clock, Delivery, JobStore, LeaseQueue, Mailbox, Stored
 from pipeline.telemetry import INGESTED, PARKED, log
 
 _DELIVERIES = 100
 _INSERT = 1000
 _SUSPECT_AFTER = 5
-_SOON = timedelta(seconds=10)
 _LONGEST_PAUSE = 5.0
 
 _log = log(__name__)
@@ -96,36 +95,25 @@ class Ingest:
             now = self._clock.now()
             stored = await self._store.insert([read.submission for read in part], now)
             judged = list(zip(part, stored, strict=True))
-            await self._announce([read for read, v in judged if v is Stored.NEW], now)
+            fresh = [read.submission.entry for read, v in judged if v is Stored.NEW]
+            await announce(fresh, now, self._queue)
             verdicts += judged
         for verdict in Stored:
             INGESTED.labels(verdict).inc(sum(1 for _, v in verdicts if v is verdict))
         return verdicts
 
-    async def _announce(self, stored: Sequence[Good], now: datetime) -> None:
-        """Redis's part. The truth is written, so a Redis that is away delays and loses nothing."""
-        entries = [read.submission.entry for read in stored]
-        due = [entry for entry in entries if entry.due_at <= now]
-        soon = any(now < entry.due_at <= now + _SOON for entry in entries)
-        try:
-            if due:
-                await self._queue.add(due)
-            if soon:
-                await self._queue.wake_dispatcher()
-        except Unavailable as error:
-            _log.warning("add.failed", error=str(error), next="the reconciler adds them")
-
     # -- bad ones ----------------------------------------------------------------------------
 
     async def _park(self, bad: Bad) -> None:
-        await self._mailbox.park(bad.delivery, bad.body, bad.error)
+        await self._mailbox.park(bad.delivery, bad.body, bad.error, bad.remains)
         PARKED.labels(bad.error.code).inc()
         _log.warning("message.parked", code=bad.error.code, error=str(bad.error), index=bad.index)
 
     async def _reply(
         self, deliveries: Sequence[Delivery], good: Sequence[Good], bad: Sequence[Bad]
     ) -> None:
-        if not any(delivery.reply_to for delivery in deliveries):
+        asked = [delivery for delivery in deliveries if wants_reply(delivery)]
+        if not asked:
             return
         ids: dict[int, list[str]] = defaultdict(list)
         rejected: dict[int, list[dict[str, Any]]] = defaultdict(list)
@@ -133,11 +121,8 @@ class Ingest:
             ids[id(read.delivery)].append(read.submission.id)
         for read_bad in bad:
             rejected[id(read_bad.delivery)].append(_rejection(read_bad))
-        for delivery in deliveries:
-            if delivery.reply_to:
-                await self._mailbox.reply(
-                    delivery, _answer(ids[id(delivery)], rejected[id(delivery)])
-                )
+        for delivery in asked:
+            await self._mailbox.reply(delivery, _answer(ids[id(delivery)], rejected[id(delivery)]))
 
 
 _REPORTED = (Stored.OTHER, Stored.REFUSED)
@@ -156,7 +141,7 @@ def _refused(read: Good, verdict: Stored) -> Bad:
         error = Rejected("conflict", Flaw("/idempotency_key", text))
     else:
         error = Rejected("invalid", Flaw("", "MongoDB refuses this document"))
-    return Bad(read.delivery, read.index, to_json(read.submission.body), error)
+    return parked(read, error)
 
 
 def _rejection(bad: Bad) -> dict[str, Any]:

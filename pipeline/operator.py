@@ -1,16 +1,37 @@
-"""What a person asks of one job: cancel it, redrive it, bury it.
+"""What a person asks of one job: cancel it, change it, run it now, redrive it, bury it.
 
 Each is decided on one document, so each may race with a start, an end, a reap and with itself.
 Whoever loses the race reads again: nothing is answered from a state that has already passed.
 """
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import timedelta
+from typing import Any
 
-from pipeline.domain.errors import Conflict, NotFound, Unavailable
+from pipeline.domain.errors import Conflict, NotFound, Outdated, Unavailable
 from pipeline.domain.execution import Cancelled, conclude
 from pipeline.domain.job import Job
-from pipeline.domain.states import FINAL_STATES, State
+from pipeline.domain.job_change import changed
+from pipeline.domain.states import FINAL_STATES, Event, State, sources_of
 from pipeline.ports import Clock, JobStore, LeaseQueue
+
+_LOOKS, _AT_ONCE = 20, 6
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5
+"""Seconds; all looks together take about four."""
+
+_SOON = timedelta(seconds=10)
+"""Due this soon: a dispatcher should look now and not at its next poll."""
+_CLOCKS_APART = timedelta(milliseconds=50)
+"""Between MongoDB's clock and what we reckon it to be: due by the one is due by the other."""
+
+Meant = Callable[[Job], Awaitable[bool]]
+"""Whether the job that stands is the one that the caller has read."""
+
+
+async def anything(_: Job) -> bool:
+    """Whatever stands is meant."""
+    return True
 
 
 async def cancel(job_id: str, store: JobStore, clock: Clock) -> Job:
@@ -18,9 +39,11 @@ async def cancel(job_id: str, store: JobStore, clock: Clock) -> Job:
 
     Raises `NotFound`, or `Conflict` if it had already succeeded or died. A cancel that finds the
     job moved on reads again until the job is final (H9): a start may win between our look and our
-    write, and the record of a failed attempt may stand where ours should have gone.
+    write, and the record of a failed attempt may stand where ours should have gone. At once a few
+    times, then with pauses; `Unavailable` when it moves on and on, or will not move at all.
     """
-    while True:
+    for look in range(_LOOKS):
+        await _pause_before(look, clock)
         job = await _existing(job_id, store)
         if job.state is State.CANCELLED:
             return job
@@ -30,12 +53,71 @@ async def cancel(job_id: str, store: JobStore, clock: Clock) -> Job:
             await _cancel_running(job, store, clock)
         else:
             await store.cancel_waiting(job_id)
+    raise Unavailable("MongoDB", "the job would not hold still to be cancelled")
 
 
 async def _cancel_running(job: Job, store: JobStore, clock: Clock) -> None:
     record = conclude(job, Cancelled(), finished_at=clock.now(), lot=0.0)
     standing = await store.record([record])
     await store.settle(standing)
+
+
+async def change(
+    job_id: str,
+    patch: Any,
+    store: JobStore,
+    queue: LeaseQueue,
+    clock: Clock,
+    is_meant: Meant = anything,
+) -> Job:
+    """Apply a JSON Merge Patch to a job that waits; the job as it was written.
+
+    Raises `NotFound`, `Outdated` if `is_meant` says so of the job that stands, `Conflict` once it
+    runs or has ended, `Rejected` if the result is no job. The write holds only for what was read;
+    whoever came between (dispatch, start, another change) makes us read and apply the patch again:
+    a change that is lost would be one that somebody was told had been made.
+    """
+    for look in range(_LOOKS):
+        await _pause_before(look, clock)
+        job = await _existing(job_id, store)
+        if not await is_meant(job):
+            raise Outdated("the job has changed since you read it")
+        if job.state not in sources_of(Event.CHANGE):
+            raise Conflict(f"only a job that waits can be changed; this one is {job.state}")
+        after = changed(job, patch, clock.now())
+        if after is job:
+            return job
+        if await store.change(job, after):
+            await _announce(after, queue, clock)
+            return after
+    raise Unavailable("MongoDB", "the job would not hold still to be changed")
+
+
+async def run_now(job_id: str, store: JobStore, queue: LeaseQueue, clock: Clock) -> Job:
+    """Make a job that waits due now; one that is due already is left as it is.
+
+    Raises `NotFound`, or `Conflict` once it runs or has ended. In Redis it may still wait for its
+    old time: the dispatcher puts it there anew, in place of that.
+    """
+    for look in range(_LOOKS):
+        await _pause_before(look, clock)
+        if await store.hasten(job_id):
+            with suppress(Unavailable):
+                await queue.wake_dispatcher()
+            return await _existing(job_id, store)
+        job = await _existing(job_id, store)
+        if job.state not in sources_of(Event.CHANGE):
+            raise Conflict(f"only a job that waits can be made due; this one is {job.state}")
+        if job.due_at <= clock.now() + _CLOCKS_APART:
+            return job
+    raise Unavailable("MongoDB", "the job would not hold still to be made due")
+
+
+async def _announce(job: Job, queue: LeaseQueue, clock: Clock) -> None:
+    """A dispatcher looks at once if it is due soon; without Redis it does at its next poll."""
+    if job.due_at <= clock.now() + _SOON:
+        with suppress(Unavailable):
+            await queue.wake_dispatcher()
 
 
 async def redrive(job_id: str, store: JobStore, queue: LeaseQueue) -> Job:
@@ -53,6 +135,11 @@ async def bury(job_id: str, store: JobStore) -> None:
     await _existing(job_id, store)
     if not await store.bury(job_id):
         raise Conflict("the job is running: cancel it first")
+
+
+async def _pause_before(look: int, clock: Clock) -> None:
+    if look >= _AT_ONCE:
+        await clock.sleep(min(_FIRST_PAUSE * 2.0 ** (look - _AT_ONCE), _LONGEST_PAUSE))
 
 
 async def _existing(job_id: str, store: JobStore) -> Job:

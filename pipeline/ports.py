@@ -6,16 +6,18 @@ their server does not answer and `UnknownOutcome` when a write was sent and no a
 errors never pass.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
-from pipeline.domain.errors import Rejected
+from pipeline.domain.errors import DueQError, Rejected
 from pipeline.domain.execution import Execution
 from pipeline.domain.firing import Plan, SkipReason
 from pipeline.domain.job import Entry, Job, Kind, Submission
+from pipeline.domain.lifecycle import Change, EventError, JobEvent, Moment
+from pipeline.domain.limits import Limit
 from pipeline.domain.schedule import Schedule
 from pipeline.domain.states import State
 
@@ -65,7 +67,11 @@ class Intake(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message as it came. `token` is the adapter's own; `times` is how often it was delivered."""
+    """A message as it came. `token` is the adapter's own; `times` is how often it was delivered.
+
+    `properties` are all of them, headers too, byte for byte (`domain.fields` reads them); those
+    beside it are None where they cannot be read. `exchange` is the one that it was published to.
+    """
 
     body: bytes
     routing_key: str
@@ -75,6 +81,16 @@ class Delivery:
     correlation_id: str | None
     times: int
     token: object
+    exchange: str = ""
+    properties: bytes = b"\0\0"
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """What is set aside of a message, if not all of it: what its body is, sent again alone."""
+
+    content_type: str
+    message_id: str | None
 
 
 class Mailbox(Protocol):
@@ -91,8 +107,10 @@ class Mailbox(Protocol):
         """These are stored or parked. Those of a connection that is gone are passed over."""
         ...
 
-    async def park(self, delivery: Delivery, body: bytes, error: Rejected) -> None:
-        """Set `body` (all of the delivery or its bad element) aside, confirmed (R3)."""
+    async def park(
+        self, delivery: Delivery, body: bytes, error: Rejected, remains: Remains | None = None
+    ) -> None:
+        """Set `body` (all of the delivery, or what `remains` of it) aside, confirmed (R3)."""
         ...
 
     async def reply(self, delivery: Delivery, body: bytes) -> None:
@@ -162,6 +180,21 @@ class JobFilter:
     created_before: datetime | None = None
     q: str | None = None
 
+    def covers(self, job: Job) -> bool:
+        """Whether this job is among what is asked for."""
+        name = job.spec.name
+        return (
+            (not self.states or job.state in self.states)
+            and self.queue in (None, job.queue)
+            and self.kind in (None, job.spec.kind)
+            and self.name in (None, name)
+            and (self.tag is None or self.tag in job.spec.tags)
+            and self.schedule_id in (None, job.schedule_id)
+            and (self.created_after is None or job.created_at >= self.created_after)
+            and (self.created_before is None or job.created_at < self.created_before)
+            and (not self.q or (name or "").startswith(self.q))
+        )
+
 
 Position = tuple[datetime, str]
 """Where a list was left: an instant and a job id."""
@@ -169,9 +202,21 @@ Position = tuple[datetime, str]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A part of a list, newest first; `after` of the next call, or None at the end."""
+    """A part of a list, newest first; `after` of the next call, or None at the end.
+
+    It may hold fewer jobs than were asked for, even none, and still not be the end: when what is
+    asked for is rare, a page ends where its search was broken off.
+    """
 
     jobs: Sequence[Job]
+    next_after: Position | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobIds:
+    """As `Page`, the ids alone."""
+
+    job_ids: Sequence[str]
     next_after: Position | None
 
 
@@ -225,12 +270,43 @@ class JobStore(Protocol):
         """`pending` or `queued` → `cancelled`; False if it was in neither."""
         ...
 
+    async def change(self, before: Job, after: Job) -> bool:
+        """Write what `after` asks for, its due time and `pending`, if the job still stands as it
+        was read (`before`): state, attempt, due time and what was asked for; False if it does not.
+        """
+        ...
+
+    async def hasten(self, job_id: str) -> bool:
+        """`pending` or `queued`, due later → `pending`, due now; False if it is not so."""
+        ...
+
     async def redrive(self, job_id: str) -> bool:
         """`dead` or `cancelled` → `pending`, due now, failures and losses 0; False if neither."""
         ...
 
     async def bury(self, job_id: str) -> bool:
         """Not running → a tombstone, then its executions are deleted (R2); False if running."""
+        ...
+
+    # -- operators, many at once: each job is moved if it is then what `wanted` asks for
+    async def cancel_waiting_many(self, job_ids: Sequence[str], wanted: JobFilter) -> int:
+        """As `cancel_waiting`; how many."""
+        ...
+
+    async def redrive_many(self, job_ids: Sequence[str], wanted: JobFilter) -> int:
+        """As `redrive`; how many."""
+        ...
+
+    async def bury_many(self, job_ids: Sequence[str], wanted: JobFilter) -> int:
+        """As `bury`; how many."""
+        ...
+
+    # -- retention
+    async def bury_ended(self, state: State, older_than: timedelta, limit: int) -> int:
+        """Bury what has been in this final state for longer, the oldest first; how many were found.
+
+        None means that there is nothing more; others may have buried what was found.
+        """
         ...
 
     async def sweep_buried(self, older_than: timedelta, limit: int) -> int:
@@ -252,6 +328,10 @@ class JobStore(Protocol):
 
     async def list(self, wanted: JobFilter, limit: int, after: Position | None) -> Page:
         """Newest first by (created_at, id), strictly after `after`."""
+        ...
+
+    async def list_ids(self, wanted: JobFilter, limit: int, after: Position | None) -> JobIds:
+        """As `list`, without reading what the jobs hold."""
         ...
 
     async def executions(self, job_id: str) -> Sequence[Execution]:
@@ -294,6 +374,14 @@ class JobStore(Protocol):
         """The paused ones."""
         ...
 
+    async def limit_queue(self, queue: str, limit: Limit) -> None:
+        """Remember the limit of a queue, over a loss of Redis too; `NO_LIMIT` forgets it."""
+        ...
+
+    async def limited_queues(self) -> Mapping[str, Limit]:
+        """The limits of those that have one."""
+        ...
+
     async def active_queues(self) -> frozenset[str]:
         """Queues that ever had a job, and paused ones."""
         ...
@@ -324,6 +412,16 @@ class Advance:
 
     before: Schedule
     plan: Plan
+
+    @property
+    def after(self) -> Schedule:
+        """The schedule as it stands afterwards."""
+        return replace(
+            self.before,
+            next_fire_at=self.plan.next_fire_at,
+            fired_until=self.plan.fired_until,
+            is_held=self.plan.is_held,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,9 +470,20 @@ class ScheduleStore(Protocol):
         """What was skipped, newest first by `first`, strictly before `before`."""
         ...
 
+    async def runs(self, schedule_id: str, limit: int, before: datetime | None) -> Sequence[Job]:
+        """Its jobs, newest first by fire time, strictly before `before`. By an index."""
+        ...
+
     # -- watchers
     async def schedules_to_look_at(self, until: datetime, limit: int) -> Sequence[Schedule]:
-        """Those whose `look_at` has come by `until`, the oldest first. By an index."""
+        """Up to `limit` of the oldest whose `look_at` has come by `until`. By an index.
+
+        Empty: there are none. Of many, each watcher gets others (R12).
+        """
+        ...
+
+    def pass_over(self, schedule_ids: Sequence[str]) -> None:
+        """This process cannot handle these: it does not look at them for up to a minute."""
         ...
 
     async def next_look_at(self) -> datetime | None:
@@ -384,7 +493,7 @@ class ScheduleStore(Protocol):
     async def advance(self, advances: Sequence[Advance], look_again_at: datetime) -> None:
         """Write down what is skipped, then move each schedule on, if it stands as it was read.
 
-        A schedule whose version or `next_fire_at` is another by now is left as it is (R13). One
+        A schedule whose version or fires are others by now is left as it is (R13). One
         that is held (`overlap: queue`) is looked at again at `look_again_at`.
         """
         ...
@@ -394,17 +503,99 @@ class ScheduleStore(Protocol):
         ...
 
 
+# ------------------------------------------------------------------------------------- events
+
+
+class HistoryLost(DueQError):
+    """What happened since the last announcement is no longer in MongoDB's oplog."""
+
+
+class EventFeed(Protocol):
+    """What happens to jobs, in MongoDB's order, and who may tell of it: one holder at a time.
+
+    Holding moves no job (R12): who loses it, or wakes late, can no longer move the bookmark, and
+    what he tells again are repeats.
+    """
+
+    async def hold(self) -> bool:
+        """Take or keep the right to tell; False while somebody else has it."""
+        ...
+
+    async def let_go(self) -> None:
+        """Give it up, so that another need not wait for its end."""
+        ...
+
+    async def read(self, limit: int) -> Sequence[Change]:
+        """The next changes, in order; waits up to a second for the first, never for more.
+
+        The first call after `hold` or `rewind` begins at the bookmark. Raises `HistoryLost`.
+        """
+        ...
+
+    async def mark(self) -> bool:
+        """Move the bookmark behind all that was read, and keep the right; False: it is lost."""
+        ...
+
+    def rewind(self) -> None:
+        """Begin again at the bookmark."""
+        ...
+
+    async def before(
+        self, job_ids: Sequence[str], moment: Moment
+    ) -> Mapping[str, Mapping[str, object]]:
+        """These jobs as they were just before `moment`.
+
+        What is older than MongoDB remembers (five minutes by default) is told by what they are now
+        without what may have changed since; a job that is gone is left out.
+        """
+        ...
+
+    async def errors(
+        self, attempts: Sequence[tuple[str, int]]
+    ) -> Mapping[tuple[str, int], EventError]:
+        """What these attempts died of, as far as their records are still there."""
+        ...
+
+    def start_over(self) -> AsyncIterator[Sequence[JobEvent]]:
+        """Give up what is lost and go on from now; gives the ends that may not have been told.
+
+        In batches, every job that ended since the bookmark and has not moved on. The bookmark
+        is moved by the `mark` after the last of them.
+        """
+        ...
+
+    async def lag(self) -> timedelta | None:
+        """How far the events are behind what has happened; None: nothing was ever told."""
+        ...
+
+
+class EventOutlet(Protocol):
+    """The way out: `dueq.events`."""
+
+    async def publish(self, events: Sequence[JobEvent]) -> int:
+        """Return when RabbitMQ has confirmed all of them, in order for each job.
+
+        How many of them somebody listens to. Raises `Unavailable` or `UnknownOutcome`; the same
+        events again are then repeats.
+        """
+        ...
+
+
 # ---------------------------------------------------------------------------------- LeaseQueue
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right of one worker to try one job. Redis keeps it as `<worker> <lease id>`."""
+    """The right of one worker to try one job. Redis keeps it as `<worker> <lease id>`.
+
+    `limit_key` has to be right where leases are written (`extend`); elsewhere the queue knows it.
+    """
 
     job_id: str
     queue: str
     worker: str
     lease_id: str
+    limit_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -412,7 +603,8 @@ class Grant:
     """The reply to a lease call.
 
     `judged_at` is Redis's clock in the script: every id in `job_ids` was due by it. `next_due_at`
-    is the due time of the first delayed job, None if there is none; `paused` says why nothing came.
+    is when to look again: the due time of the first delayed job or of the next token that a limit
+    waits for, None if there is neither; `paused` says why nothing came.
     """
 
     job_ids: Sequence[str]
@@ -438,8 +630,26 @@ class Incarnation:
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """Whether a limit lets something run. `is_full`: when a lease ends; `token_in`: after that."""
+
+    is_full: bool = False
+    token_in: timedelta | None = None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it does so now."""
+        return not self.is_full and self.token_in is None
+
+
+@dataclass(frozen=True, slots=True)
 class QueueView:
-    """What a person sees of a queue; `oldest_wait` is how long the first ready job is overdue."""
+    """What a person sees of a queue; `oldest_wait` is how long the first ready job is overdue.
+
+    Jobs whose limit key has no room count as ready, and not for `oldest_wait`; `limited` is how
+    many of the ready jobs have a limit key. `limit` is the queue's own as Redis has it, `room`
+    whether that lets something be leased, or when it will.
+    """
 
     name: str
     delayed: int
@@ -447,16 +657,38 @@ class QueueView:
     leased: int
     paused: bool
     oldest_wait: timedelta
+    limited: int = 0
+    limit: str = ""
+    room: Room = Room()
+
+
+@dataclass(frozen=True, slots=True)
+class KeyView:
+    """A limit key that holds jobs back: how many wait, how many run, and what the first waits for.
+
+    `concurrency` is what that one allows, None if nothing; `room` when it may run.
+    """
+
+    key: str
+    waiting: int
+    running: int
+    concurrency: int | None
+    room: Room
 
 
 @dataclass(frozen=True, slots=True)
 class Peeked:
-    """A waiting job, in the order in which it would be leased."""
+    """A waiting job, in the order in which it would be leased; `waits_for` is a limit, if one."""
 
     job_id: str
     priority: int
     due_at: datetime
     ready: bool
+    waits_for: str | None = None
+
+
+OVER_HTTP = {"over": "http"}
+"""What `extra` of a worker over HTTP has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -471,6 +703,39 @@ class WorkerView:
     running: int
     started_at: datetime
     extra: Mapping[str, str] = field(default_factory=dict)
+    last_seen_at: datetime | None = field(default=None, compare=False)
+    """When it last said so, by Redis's clock."""
+
+    @property
+    def is_over_http(self) -> bool:
+        """Whether it speaks HTTP with a gateway, and nothing else."""
+        return OVER_HTTP.items() <= self.extra.items()
+
+
+@dataclass(frozen=True, slots=True)
+class WatcherView:
+    """What a watcher says of itself in `dueq:watcher:<id>`."""
+
+    id: str
+    host: str
+    pid: int
+    version: str
+    started_at: datetime
+    last_seen_at: datetime | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """How a worker process ended, as whoever started it saw it.
+
+    One of `signal` (`SIGKILL`) and `exit_code` is there. `log` is the last of what it printed.
+    """
+
+    pid: int
+    host: str
+    signal: str | None
+    exit_code: int | None
+    log: str
 
 
 class LeaseQueue(Protocol):
@@ -480,7 +745,10 @@ class LeaseQueue(Protocol):
     """
 
     async def add(self, entries: Sequence[Entry]) -> None:
-        """Put each into ready (due) or delayed, whatever `leased` says (R4, H16), and wake."""
+        """Put each into ready (due) or delayed, whatever `leased` says (R4, H16), and wake.
+
+        One that is due and has a limit is ready as soon as its key has room.
+        """
         ...
 
     async def restore(self, entries: Sequence[Entry]) -> Sequence[str]:
@@ -502,6 +770,11 @@ class LeaseQueue(Protocol):
 
     async def ack(self, leases: Sequence[Lease]) -> None:
         """Remove each lease that is still exactly this one (H13)."""
+        ...
+
+    async def forgo(self, leases: Sequence[Lease]) -> None:
+        """As `ack`, of leases under which nothing was started: what they took of rates is given
+        back, as by `give_back`."""
         ...
 
     async def give_back(self, returns: Sequence[tuple[Lease, Entry]]) -> None:
@@ -528,6 +801,10 @@ class LeaseQueue(Protocol):
         """Generation key of this queue and replication id of the server."""
         ...
 
+    async def incarnations(self, queues: Sequence[str]) -> Mapping[str, Incarnation]:
+        """`incarnation` of each, at the cost of one."""
+        ...
+
     async def begin_generation(self, queue: str, generation: str) -> None:
         """Set the generation key if it is missing."""
         ...
@@ -540,6 +817,10 @@ class LeaseQueue(Protocol):
         """Counts and the oldest wait."""
         ...
 
+    async def views(self, queues: Sequence[str]) -> Sequence[QueueView]:
+        """`view` of each, in order; a thousand are one question."""
+        ...
+
     async def peek(self, queue: str, limit: int) -> Sequence[Peeked]:
         """The next jobs in order: ready first, then delayed."""
         ...
@@ -550,6 +831,18 @@ class LeaseQueue(Protocol):
 
     async def resume(self, queue: str) -> None:
         """Lease again, and wake."""
+        ...
+
+    async def limit(self, queue: str, limit: Limit) -> None:
+        """From now on, lease from this queue no more than that; and wake."""
+        ...
+
+    async def full_keys(self, queue: str, limit: int) -> Sequence[KeyView]:
+        """Limit keys that hold jobs back, those first whose leases have to end."""
+        ...
+
+    async def recount(self, queue: str) -> None:
+        """Count anew what limit keys hold, from the leases that exist, and judge them anew."""
         ...
 
     async def await_work(self, queue: str) -> None:
@@ -584,4 +877,181 @@ class LeaseQueue(Protocol):
 
     async def workers(self) -> Sequence[WorkerView]:
         """Who is alive."""
+        ...
+
+    async def announce_watcher(self, view: WatcherView, ttl: timedelta) -> None:
+        """Write `dueq:watcher:<id>`; it vanishes `ttl` after the last call."""
+        ...
+
+    async def retract_watcher(self, watcher: str) -> None:
+        """Delete `dueq:watcher:<id>`."""
+        ...
+
+    async def watchers(self) -> Sequence[WatcherView]:
+        """Which watchers are alive, by id."""
+        ...
+
+    async def report_death(self, death: Death) -> bool:
+        """The process of a worker ended unasked: remember how, for a day, for the reaper.
+
+        False: no worker has announced itself from this host with this pid; nothing is kept.
+        """
+        ...
+
+    async def deaths(self, workers: Sequence[str]) -> Mapping[str, Death]:
+        """How those of these workers ended of which it is known."""
+        ...
+
+
+# --------------------------------------------------------------------------------- HttpWorkers
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """The job that a worker's request for work is given, written down before the job is started.
+
+    So the same request again, also to another gateway, finds the same job.
+    """
+
+    worker: str
+    request: str
+    queue: str
+    job_id: str
+    lease_id: str
+    judged_at: datetime
+
+
+class HttpWorkers(Protocol):
+    """Redis: what gateways know of workers that speak HTTP. Lost, they register again."""
+
+    async def register(self, view: WorkerView, ttl: timedelta) -> bool:
+        """As `announce_worker`; False if a worker of another sort has this id."""
+        ...
+
+    async def heard(self, worker: str, running: int | None, ttl: timedelta) -> WorkerView | None:
+        """It is alive, and for `ttl` from now; what it had said. None: nobody registered that."""
+        ...
+
+    async def promise(self, promise: Promise, ttl: timedelta) -> Promise:
+        """Promise unless something is promised to this request already; what stands."""
+        ...
+
+    async def promised(self, worker: str, request: str) -> Promise | None:
+        """What is promised to this request."""
+        ...
+
+    async def forget(self, promise: Promise) -> None:
+        """Take it back, if it is this one that stands."""
+        ...
+
+    async def write_log(self, attempt: Attempt, text: str, ttl: timedelta) -> None:
+        """Add to what this attempt has written; of more than 64 KiB the end is kept."""
+        ...
+
+    async def log(self, attempt: Attempt) -> str:
+        """What it has written."""
+        ...
+
+
+# --------------------------------------------------------------------------------- SickTargets
+
+
+@dataclass(frozen=True, slots=True)
+class SickTarget:
+    """A target of http jobs (scheme, host, port) that does not answer as it should.
+
+    `probe_at`: no request goes there before. `held`: how often a job of each queue was held back.
+    """
+
+    origin: str
+    since: datetime
+    probe_at: datetime
+    failed_probes: int
+    error: str
+    held: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Well:
+    """The target is not known to be sick."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """The target is sick; the asker, and nobody else, may try it now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The target is sick; it is worth asking again after `delay`."""
+
+    delay: timedelta
+    error: str
+
+
+class SickTargets(Protocol):
+    """Redis: which targets are sick, known to all workers. A hint: losing it costs a few attempts.
+
+    Every method is one atomic script.
+    """
+
+    async def trip(
+        self, origin: str, *, probe: str | None, at_least: timedelta, error: str
+    ) -> bool:
+        """It is sick: hold its jobs back for a while; whether that is news.
+
+        Of a target known to be sick only the failure of its `probe` is news.
+        """
+        ...
+
+    async def ask(
+        self, origin: str, queue: str, *, probe: str, within: timedelta
+    ) -> Well | Probe | Wait:
+        """Whether a job of `queue` may go there. As a probe it must be done `within`."""
+        ...
+
+    async def close(self, origin: str) -> bool:
+        """It has answered; whether that is news."""
+        ...
+
+    async def origins(self) -> frozenset[str]:
+        """Those that are sick."""
+        ...
+
+    async def list(self) -> Sequence[SickTarget]:
+        """What is known of them, by origin."""
+        ...
+
+
+# ----------------------------------------------------------------------------------- LiveNotes
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How much of an attempt is done, from 0 to 1, and what it says of that."""
+
+    fraction: float
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveNote:
+    """What a running attempt has told so far; of its log the tail."""
+
+    progress: Progress | None = None
+    log: str = ""
+
+
+class LiveNotes(Protocol):
+    """Redis: what running attempts tell. A hint that may be lost; the record has the last of it.
+
+    Named by job and attempt: a worker that has lost an attempt writes beside its successor.
+    """
+
+    async def tell(self, notes: Mapping[tuple[str, int], LiveNote], ttl: timedelta) -> None:
+        """These are the notes of these attempts for `ttl`."""
+        ...
+
+    async def told(self, attempts: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], LiveNote]:
+        """What these attempts have told, as far as they have."""
         ...

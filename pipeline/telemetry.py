@@ -29,13 +29,40 @@ STARTED = _counter("jobs_started", "Starts won in MongoDB.", "queue")
 GHOSTS = _counter("leases_not_started", "Leases that did not win the start.", "queue")
 ENDED = _counter("attempts_ended", "Attempts that this process recorded.", "queue", "outcome")
 LEASES_LOST = _counter("leases_lost", "Attempts stopped because they were no longer ours.")
+FIRED = _counter("schedules_fired", "Jobs made of fire times: on_time or catch_up.", "how")
+SKIPPED = _counter(
+    "schedules_skipped", "Fire times, or spans of them, that got no job, by reason.", "reason"
+)
+SWEPT = _counter(
+    "swept", "Jobs buried at the end of their retention by state, and tombstones deleted.", "what"
+)
 REAPED = _counter("leases_reaped", "Expired leases, by what was done.", "action")
 RESTORED = _counter("jobs_restored", "Queued jobs that Redis had lost.", "queue")
+EVENTS_PUBLISHED = _counter(
+    "events_published",
+    "Lifecycle events told, by whether any queue was bound for them.",
+    "listener",
+)
 STEP_ERRORS = _counter("loop_errors", "Steps of a loop that failed and are tried again.", "loop")
+TRIPPED = _counter("http_targets_tripped", "Targets of http jobs that this process found sick.")
+HTTP_HELD = _counter(
+    "http_jobs_held", "Times that an http job was held back, its target being sick.", "queue"
+)
+SICK = Gauge(
+    "dueq_http_targets_sick", "Targets of http jobs that are known to be sick.", registry=REGISTRY
+)
 RUNNING = Gauge("dueq_jobs_running", "Jobs running in this process.", registry=REGISTRY)
+EVENTS_LAG = Gauge(
+    "dueq_events_lag_seconds", "How far behind the events are that this process tells.",
+    registry=REGISTRY,
+)  # fmt: skip
 START_DELAY = Histogram(
     "dueq_start_delay_seconds", "Start of the code minus due time.",
     ["queue"], buckets=_SECONDS, registry=REGISTRY,
+)  # fmt: skip
+FIRE_DELAY = Histogram(
+    "dueq_fire_delay_seconds", "Job stored minus fire time; nothing for those stored ahead.",
+    buckets=_SECONDS, registry=REGISTRY,
 )  # fmt: skip
 RUN_TIME = Histogram(
     "dueq_run_seconds", "How long attempts ran.",

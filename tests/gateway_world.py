@@ -19,9 +19,13 @@ from pipeline.domain.job import Job
 from pipeline.domain.states import State
 from tests.builders import a_claim, an_execution
 from tests.fakes.clock import ManualClock, SeededChance
+from tests.fakes.http_workers import FakeHttpWorkers
 from tests.fakes.intake import FakeIntake
 from tests.fakes.job_store import FakeJobStore
 from tests.fakes.lease_queue import FakeLeaseQueue
+from tests.fakes.schedule_store import FakeScheduleStore
+from tests.fakes.live_notes import FakeLiveNotes
+from tests.fakes.sick_targets import FakeSickTargets
 
 
 @dataclass(frozen=True)
@@ -48,11 +52,17 @@ class GatewayWorld:
     """The application, its fakes, and the hands of a client and of an ingest."""
 
     def __init__(self, *, bind_is_loopback: bool = True, limits: Limits | None = None) -> None:
+        self.clients_stay = False
+        """Whether a client is still there after it has sent its request."""
         self.clock = ManualClock()
         self.chance = SeededChance(1)
         self.intake = FakeIntake()
         self.store = FakeJobStore(self.clock)
         self.queue = FakeLeaseQueue(self.clock)
+        self.schedules = FakeScheduleStore(self.store, self.clock)
+        self.live = FakeLiveNotes()
+        self.targets = FakeSickTargets(self.clock, self.chance)
+        self.http_workers = FakeHttpWorkers(self.queue, self.clock)
         self.app: FastAPI = create_app(
             GatewayDeps(
                 self.intake,
@@ -60,7 +70,11 @@ class GatewayWorld:
                 self.queue,
                 self.clock,
                 self.chance,
+                self.schedules,
+                self.targets,
+                self.http_workers,
                 bind_is_loopback=bind_is_loopback,
+                live=self.live,
                 limits=limits or Limits(),
             )
         )
@@ -76,8 +90,12 @@ class GatewayWorld:
     async def get(self, path: str, **headers: str) -> Answer:
         return await self.request("GET", path, (), **headers)
 
-    async def delete(self, path: str) -> Answer:
-        return await self.request("DELETE", path)
+    async def delete(self, path: str, **headers: str) -> Answer:
+        return await self.request("DELETE", path, (), **headers)
+
+    async def patch(self, path: str, body: Any, **headers: str) -> Answer:
+        headers.setdefault("content_type", "application/merge-patch+json")
+        return await self.request("PATCH", path, [json.dumps(body).encode()], **headers)
 
     async def request(
         self, method: str, path: str, parts: Sequence[bytes] = (), **headers: str
@@ -86,7 +104,7 @@ class GatewayWorld:
         sent = {"host": "localhost"} | {k.replace("_", "-"): v for k, v in headers.items()}
         if parts and "transfer-encoding" not in sent:
             sent.setdefault("content-length", str(sum(map(len, parts))))
-        call = _Call(parts)
+        call = _Call(parts, self.clients_stay)
         await self.app(_scope(method, path, sent), call.receive, call.send)
         return call.answer
 
@@ -140,7 +158,8 @@ async def gateway_world(
 
 
 class _Call:
-    def __init__(self, parts: Sequence[bytes]) -> None:
+    def __init__(self, parts: Sequence[bytes], stays: bool) -> None:
+        self._stays = stays
         self._parts = list(parts) or [b""]
         self._status = 0
         self._headers: dict[str, str] = {}
@@ -148,6 +167,8 @@ class _Call:
 
     async def receive(self) -> Message:
         if not self._parts:
+            if self._stays:
+                await asyncio.Event().wait()
             return {"type": "http.disconnect"}
         part = self._parts.pop(0)
         return {"type": "http.request", "body": part, "more_body": bool(self._parts)}

@@ -11,6 +11,7 @@ import redis
 
 from pipeline.domain.instants import to_ms
 from pipeline.domain.job import Entry
+from pipeline.domain.limits import KeyLimit
 from pipeline.domain.priority import DEFAULT, ready_score
 from pipeline.ports import ExpiredLease, Grant, Lease, LeaseQueue
 from pipeline.queue.keys import keys_of
@@ -34,6 +35,14 @@ class Snapshot:
     paused: bool = False
     generation: str | None = None
     token: bool = False
+    limits: dict[str, str] = field(default_factory=dict)
+    """Waiting job → `<limit> <key>`."""
+    verdicts: dict[str, int] = field(default_factory=dict)
+    held: dict[str, str] = field(default_factory=dict)
+    took: dict[str, float] = field(default_factory=dict)
+    running: dict[str, int] = field(default_factory=dict)
+    spent: dict[str, float] = field(default_factory=dict)
+    own: str = ""
 
 
 class World:
@@ -43,14 +52,26 @@ class World:
     clock: ManualClock
 
     def entry(
-        self, job_id: str, due_in: float = 0, priority: int = DEFAULT, queue: str = "default"
+        self,
+        job_id: str,
+        due_in: float = 0,
+        priority: int = DEFAULT,
+        queue: str = "default",
+        limit: KeyLimit | None = None,
     ) -> Entry:
         """A job due so many seconds from now."""
-        return Entry(job_id, queue, self.clock.now() + timedelta(seconds=due_in), priority)
+        due_at = self.clock.now() + timedelta(seconds=due_in)
+        return Entry(job_id, queue, due_at, priority, limit)
 
-    async def add(self, job_id: str, due_in: float = 0, priority: int = DEFAULT) -> None:
+    async def add(
+        self,
+        job_id: str,
+        due_in: float = 0,
+        priority: int = DEFAULT,
+        limit: KeyLimit | None = None,
+    ) -> None:
         """Put one job in."""
-        await self.queue.add([self.entry(job_id, due_in, priority)])
+        await self.queue.add([self.entry(job_id, due_in, priority, limit=limit)])
 
     async def lease(
         self, lease_id: str, worker: str = "w1", limit: int = 10, queue: str = "default"
@@ -58,9 +79,16 @@ class World:
         """Lease for `TTL`."""
         return await self.queue.lease(queue, worker=worker, lease_id=lease_id, limit=limit, ttl=TTL)
 
-    def held(self, job_id: str, lease_id: str, worker: str = "w1", queue: str = "default") -> Lease:
+    def held(
+        self,
+        job_id: str,
+        lease_id: str,
+        worker: str = "w1",
+        queue: str = "default",
+        limit_key: str | None = None,
+    ) -> Lease:
         """The lease of one job."""
-        return Lease(job_id, queue, worker, lease_id)
+        return Lease(job_id, queue, worker, lease_id, limit_key)
 
     async def expired(self) -> dict[str, ExpiredLease]:
         """The expired leases by job."""
@@ -76,6 +104,10 @@ class World:
 
     def wipe(self) -> None:
         """Redis loses everything."""
+        raise NotImplementedError
+
+    def forget_lease(self, job_id: str) -> None:
+        """Remove it from `leased`, and from nothing else."""
         raise NotImplementedError
 
     def snapshot(self, queue: str = "default") -> Snapshot:
@@ -104,6 +136,9 @@ class FakeWorld(World):
     def wipe(self) -> None:
         self.fake.wipe()
 
+    def forget_lease(self, job_id: str) -> None:
+        del self.fake.part("default").leased[job_id]
+
     def snapshot(self, queue: str = "default") -> Snapshot:
         part = self.fake.part(queue)
         delayed = part.delayed.items()
@@ -120,6 +155,17 @@ class FakeWorld(World):
             paused=part.paused,
             generation=part.generation,
             token=self.fake.has_token(queue),
+            limits={
+                job: f"{waiting.limit.text} {waiting.limit.key}"
+                for job, waiting in (part.ready | part.delayed).items()
+                if waiting.limit
+            },
+            verdicts={key: int(at) for key, at in part.keys_of_limits.verdicts.items()},
+            held=dict(part.keys_of_limits.held),
+            took=dict(part.keys_of_limits.took),
+            running=dict(part.keys_of_limits.running),
+            spent=dict(part.keys_of_limits.spent),
+            own=part.limit.text,
         )
 
     def take_token(self, queue: str = "default") -> bool:
@@ -166,6 +212,9 @@ class RedisWorld(World):
     def wipe(self) -> None:
         self.raw.flushdb()
 
+    def forget_lease(self, job_id: str) -> None:
+        self.raw.zrem(keys_of("default").leased, job_id)
+
     def snapshot(self, queue: str = "default") -> Snapshot:
         keys, look = keys_of(queue), self.raw.pipeline()
         for sorted_set in (keys.ready, keys.delayed, keys.leased):
@@ -175,10 +224,24 @@ class RedisWorld(World):
         ready, delayed, leased, priority, tokens, paused, generation, names = look.execute()
         assert tokens <= 1, f"{tokens} tokens"
         strings = dict(zip(names, self.raw.mget(names), strict=True)) if names else {}
+        limits = self._limits(queue, _whole(ready), _whole(delayed))
+        asked = {job: value.partition(" ") for job, value in priority.items()}
         return Snapshot(
-            ready=_whole(ready),
-            delayed=_whole(delayed),
-            priority={job: int(value) for job, value in priority.items()},
+            ready={job: at for job, at in _whole(ready).items() if job[0] != "="}
+            | {job: at for jobs in limits.waits.values() for job, at in jobs.items()},
+            delayed={job: at for job, at in _whole(delayed).items() if job[0] != "="},
+            priority={
+                job: int(value)
+                for job, (value, _, limit) in asked.items()
+                if not limit or int(value) != DEFAULT
+            },
+            limits=limits.of | {job: limit for job, (_, _, limit) in asked.items() if limit},
+            verdicts=limits.verdicts,
+            held={job: text.split()[0] for job, text in limits.held.items()},
+            took={j: float(t.split()[1]) for j, t in limits.held.items() if " " in t},
+            running=limits.running,
+            spent=limits.spent,
+            own=strings.get(keys.own_limit) or "",
             leased=_whole(leased),
             owners=_after(keys.lease_prefix, strings),
             grants=_after(keys.grant_prefix, strings),
@@ -187,12 +250,52 @@ class RedisWorld(World):
             token=bool(tokens),
         )
 
+    def _limits(self, queue: str, ready: dict[str, int], delayed: dict[str, int]) -> "_Limits":
+        """What limit keys hold; their marks are where the verdicts say, and nowhere else."""
+        prefix = keys_of(queue).limit_prefix
+        found = _Limits(
+            of=self.raw.hgetall(prefix + "of"),
+            verdicts=_whole(self.raw.zrange(prefix + "keys", 0, -1, withscores=True)),
+            held=self.raw.hgetall(prefix + "held"),
+            running={k: int(n) for k, n in self.raw.hgetall(prefix + "running").items()},
+            spent={k: float(until) for k, until in self.raw.hgetall(prefix + "spent").items()},
+        )
+        if found.held or found.of:
+            assert self.raw.exists(prefix + "active")
+        for name in self.raw.scan_iter(f"{prefix}waits:*"):
+            jobs = _whole(self.raw.zrange(name, 0, -1, withscores=True))
+            texts = {job.partition(" ")[0]: job.partition(" ")[2] for job in jobs}
+            key = name.removeprefix(f"{prefix}waits:")
+            assert all(found.of[job] == f"{text} {key}" for job, text in texts.items())
+            found.waits[key] = {job.partition(" ")[0]: at for job, at in jobs.items()}
+        assert set(found.verdicts) == set(found.waits)
+        verdicts = {f"={key}": at for key, at in found.verdicts.items()}
+        assert {m: at for m, at in delayed.items() if m[0] == "="} == {
+            mark: at for mark, at in verdicts.items() if at > 2
+        }
+        assert {m: at for m, at in ready.items() if m[0] == "="} == {
+            mark: min(found.waits[mark[1:]].values()) for mark, at in verdicts.items() if at == 1
+        }
+        return found
+
     def take_token(self, queue: str = "default") -> bool:
         return self.raw.lpop(keys_of(queue).wake) is not None
 
     def sleeping(self) -> int:
         number = str(self.raw.connection_pool.connection_kwargs["db"])
         return sum(c["db"] == number and "b" in c["flags"] for c in self.raw.client_list())
+
+
+@dataclass
+class _Limits:
+    """The keys of limits of one queue, read."""
+
+    of: dict[str, str]
+    verdicts: dict[str, int]
+    held: dict[str, str]
+    running: dict[str, int]
+    spent: dict[str, float]
+    waits: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def _whole(scores: Sequence[tuple[str, float]]) -> dict[str, int]:

@@ -18,7 +18,7 @@ from tests.support import eventually
 from workers.attempt import Attempts
 from workers.executors.executors import Executors
 from workers.executors.task import TaskExecutor
-from workers.heartbeat import in_this_loop
+from workers.heartbeat import Pulse
 from workers.options import WorkerOptions
 from workers.tasks import Context, Registry, echo
 from workers.worker import Heartbeat, Worker
@@ -83,14 +83,23 @@ class WorkerWorld:
         )
 
     def heartbeat(self, id: str = "w1") -> Callable[[Attempts], AbstractAsyncContextManager[None]]:
-        """One that beats by the test's clock."""
+        """One that beats beside the jobs, by the test's clock."""
 
         @asynccontextmanager
         async def ports() -> AsyncIterator[tuple[JobStore, LeaseQueue]]:
             yield self.store, self.queue
 
         options = WorkerOptions(id, ("default",), 10, LEASE)
-        return in_this_loop(options, ports, self.clock, self.chance)
+
+        @asynccontextmanager
+        async def beating(attempts: Attempts) -> AsyncIterator[None]:
+            async with asyncio.TaskGroup() as group:
+                pulse = Pulse(options, attempts, ports, self.clock, self.chance)
+                beats = group.create_task(pulse.run())
+                yield
+                beats.cancel()
+
+        return beating
 
     @asynccontextmanager
     async def running(self, worker: Worker) -> AsyncIterator[Worker]:

@@ -6,6 +6,6 @@ from workers import Context, task
 async def nightly(payload, context): ...     # or a plain def: it runs in a thread
 """
 
-from workers.tasks import Context, task
+from workers.tasks import Context, Fail, Retry, task
 
-__all__ = ["Context", "task"]
+__all__ = ["Context", "Fail", "Retry", "task"]

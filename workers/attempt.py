@@ -191,7 +191,7 @@ class Attempts:
 
     def _offer(self, held: Held, ending: Ending) -> None:
         execution = conclude(
-            held.job,
+            self._executors.judged(held.job),
             ending,
             finished_at=self._ports.clock.now(),
             lot=self._ports.chance.lot(),

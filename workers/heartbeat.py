@@ -16,8 +16,10 @@ import platform
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import replace
 
 from pipeline.domain.errors import Unavailable
+from pipeline.domain.queue_share import told_weights
 from pipeline.ports import Chance, Clock, JobStore, Lease, LeaseQueue, WorkerView
 from pipeline.telemetry import STEP_ERRORS, log
 from workers.attempt import Attempts, Held, Stop
@@ -78,7 +80,9 @@ class Heartbeat:
         )
 
     def _lease_of(self, held: Held) -> Lease:
-        return self._options.lease_of(held.job.id, held.job.queue, held.attempt.lease_id)
+        lease = self._options.lease_of(held.job.id, held.job.queue, held.attempt.lease_id)
+        limit = held.job.spec.limits
+        return lease if limit is None else replace(lease, limit_key=limit.key)
 
     def _view(self) -> WorkerView:
         return WorkerView(
@@ -89,6 +93,7 @@ class Heartbeat:
             concurrency=self._options.concurrency,
             running=self._attempts.running,
             started_at=self._started_at,
+            extra={"version": self._options.version} | told_weights(self._options.weights),
         )
 
 
@@ -156,21 +161,6 @@ class Pulse:
         with suppress(Unavailable, TimeoutError):
             async with asyncio.timeout(_GOODBYE):
                 await queue.retract_worker(self._options.id)
-
-
-def in_this_loop(
-    options: WorkerOptions, ports: HeartbeatPorts, clock: Clock, chance: Chance
-) -> Callable[[Attempts], AbstractAsyncContextManager[None]]:
-    """Beat beside the jobs; only for tests that hold the clock in their hand."""
-
-    @asynccontextmanager
-    async def beating(attempts: Attempts) -> AsyncIterator[None]:
-        async with asyncio.TaskGroup() as group:
-            pulse = group.create_task(Pulse(options, attempts, ports, clock, chance).run())
-            yield
-            pulse.cancel()
-
-    return beating
 
 
 def in_own_thread(

@@ -116,7 +116,7 @@ class LeaseLoop:
 
     async def _step(self) -> float | None:
         """Lease and start once; how long to wait then, None if there may be more."""
-        room = await self._slots.reserve()
+        room = await self._slots.reserve(self._name)
         launched = 0
         try:
             if room == 0:
@@ -126,7 +126,7 @@ class LeaseLoop:
             launched = len(won)
             self._launch(won, leased)
         finally:
-            self._slots.give_back(room - launched)
+            self._slots.give_back(self._name, room - launched)
         await self._sort_out(won, leased)
         has_taken_all = len(leased.grant.job_ids) < min(room, _BATCH)
         return self._until_next(leased) if has_taken_all else None
@@ -226,7 +226,9 @@ class LeaseLoop:
             call = partial(self._queue.give_back, returns)
             await self._patience.persist("give back", call, until=leased.until)
         if rest:
-            await self._patience.persist("drop", partial(self._queue.ack, rest), until=leased.until)
+            await self._patience.persist(
+                "drop", partial(self._queue.forgo, rest), until=leased.until
+            )
 
     def _waits(self, job: Job) -> bool:
         """Whether it must stay in this queue. One past `expires_at` is the dispatcher's (R14).

@@ -1,7 +1,7 @@
 """What one worker is and stands on."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from pipeline.ports import Chance, Clock, JobStore, Lease, LeaseQueue
@@ -21,6 +21,9 @@ class WorkerOptions:
     lease: timedelta = timedelta(seconds=30)
     drain: timedelta = timedelta(seconds=10)
     backlog: int = 1000
+    weights: Mapping[str, int] = field(default_factory=dict)
+    """How slots are shared by queues that both have work; 1 for those that are not named."""
+    version: str = ""
 
     @property
     def trust(self) -> float:

@@ -2,37 +2,174 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cached_property
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_json
+
+from pipeline.domain.body import flaws_of
+from pipeline.domain.errors import Flaw
+from pipeline.domain.retry import RetryPolicy
 
 Function = Callable[[Any, "Context"], Any]
 F = TypeVar("F", bound=Function)
 
 
+class Retry(Exception):
+    """Raised by a task: this attempt has failed; try again after `delay` (seconds).
+
+    It counts as any failure does: after the last one that the job's policy allows, the job is dead.
+    """
+
+    def __init__(self, reason: str = "", *, delay: float | timedelta | None = None) -> None:
+        super().__init__(reason or "the task asks to be tried again")
+        self.delay = timedelta(seconds=delay) if isinstance(delay, int | float) else delay
+
+
+class Fail(Exception):
+    """Raised by a task: this has failed, and to try again would be in vain; the job is dead."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+
+
+class Channel(Protocol):
+    """How a running function talks to the worker that runs it."""
+
+    @property
+    def cancelled(self) -> bool: ...
+
+    def progress(self, fraction: float, note: str | None) -> None: ...
+
+    def log(self, text: str) -> None: ...
+
+    async def submit(self, job: Mapping[str, Any]) -> str: ...
+
+    def submit_and_wait(self, job: Mapping[str, Any]) -> str: ...
+
+
+class _Nobody:
+    """The other end of a context that nobody listens to."""
+
+    cancelled = False
+
+    def progress(self, fraction: float, note: str | None) -> None:
+        pass
+
+    def log(self, text: str) -> None:
+        pass
+
+    async def submit(self, job: Mapping[str, Any]) -> str:
+        return self.submit_and_wait(job)
+
+    def submit_and_wait(self, job: Mapping[str, Any]) -> str:
+        raise RuntimeError("nobody here takes jobs")
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a function may know of the attempt that calls it.
+    """What a function may know of the attempt that calls it, and what it may tell of it.
 
     A side effect can happen more than once. `job_id` is the same over all attempts of a job, and
     `attempt` only grows: a receiver that remembers both can drop the copies and refuse the late.
+    `job` is the job as it was asked for.
     """
 
     job_id: str
     attempt: int
     queue: str
     due_at: datetime
+    job: Mapping[str, Any] = field(default_factory=dict)
+    channel: Channel = field(default_factory=_Nobody, repr=False, compare=False)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether this attempt has been ended (timeout, cancel, lost lease) while this runs on.
+
+        For plain functions in threads, which nobody can stop: look now and then, and return.
+        """
+        return self.channel.cancelled
+
+    def progress(self, fraction: float, note: str | None = None) -> None:
+        """So much is done, from 0 to 1; seen with the job while it runs."""
+        if not 0 <= fraction <= 1:
+            raise ValueError("progress is a fraction between 0 and 1")
+        self.channel.progress(fraction, note)
+
+    def log(self, text: str) -> None:
+        """One line for the log of this attempt; the last 16 KiB are kept."""
+        self.channel.log(text)
+
+    async def submit(self, job: Mapping[str, Any]) -> str:
+        """Submit another job, as over HTTP; its id. It is durable when this returns.
+
+        Raises `pipeline.domain.errors.Rejected` if it is none. An attempt that is tried again
+        submits again: with an `idempotency_key` that is the same job.
+        """
+        return await self.channel.submit(job)
+
+    def submit_and_wait(self, job: Mapping[str, Any]) -> str:
+        """As `submit`, for plain functions."""
+        return self.channel.submit_and_wait(job)
 
 
-@dataclass(frozen=True, slots=True)
+class BadPayload(Exception):
+    """The payload is not what the function takes."""
+
+    def __init__(self, flaws: list[Flaw]) -> None:
+        told = (f"{flaw.pointer or 'it'}: {flaw.detail}" for flaw in flaws)
+        super().__init__(f"the payload does not fit: {'; '.join(told)}")
+        self.flaws = flaws
+
+
+@dataclass(frozen=True)
 class Task:
-    """A registered function; `timeout` (seconds) caps the job's own."""
+    """A registered function; `timeout` (seconds) caps the job's own.
+
+    `retry` is for jobs that do not say; `process`: it runs in a process that can be killed.
+    """
 
     name: str
     function: Function
     timeout: float | None
     is_coroutine: bool
+    retry: RetryPolicy | None = None
+    process: bool = False
+
+    def fit(self, payload: Any) -> Any:
+        """The payload as the annotation of the parameter says. Raises `BadPayload`.
+
+        Read as JSON, so that what JSON has no type for (dates, tuples, bytes) is read, not refused.
+        """
+        if self._payload is None:
+            return payload
+        try:
+            return self._payload.validate_json(to_json(payload))
+        except ValidationError as error:
+            raise BadPayload(flaws_of(error, payload)) from None
+
+    @cached_property
+    def _payload(self) -> TypeAdapter[Any] | None:
+        """Read at the first call: an annotation may name a class that stands further down."""
+        asked = payload_type(self.function)
+        return None if asked in (Any, object) else TypeAdapter(asked)
+
+
+def payload_type(function: Function) -> Any:
+    """How the first parameter is annotated; `Any` if it is not."""
+    try:
+        first = next(iter(inspect.signature(function).parameters.values()))
+    except (TypeError, ValueError, StopIteration):
+        return Any
+    if first.annotation is first.empty:
+        return Any
+    if not isinstance(first.annotation, str):
+        return first.annotation
+    return get_type_hints(function, include_extras=True)[first.name]
 
 
 class Registry:
@@ -41,20 +178,32 @@ class Registry:
     def __init__(self) -> None:
         self._tasks: dict[str, Task] = {}
 
-    def task(self, name: str, *, timeout: float | None = None) -> Callable[[F], F]:
+    def task(
+        self,
+        name: str,
+        *,
+        timeout: float | None = None,
+        retry: RetryPolicy | Mapping[str, Any] | None = None,
+        process: bool = False,
+    ) -> Callable[[F], F]:
         """Register the decorated `(payload, context)` function, coroutine or plain, under `name`.
 
         What it returns must be JSON. A plain one runs in a thread, which nobody can stop: after a
-        timeout it keeps its slot until it returns.
+        timeout it keeps its slot until it returns. With `process` it runs in a process of its own,
+        one job at a time, and is killed instead; for that it has to stand in a module, by name.
         """
         if timeout is not None and timeout <= 0:
             raise ValueError(f"the timeout of task {name!r} must be more than nothing")
+        policy = None if retry is None else RetryPolicy.model_validate(retry)
 
         def register(function: F) -> F:
             if name in self._tasks:
                 raise ValueError(f"there is already a task {name!r}")
+            if process and not _is_importable(function):
+                raise ValueError(f"task {name!r} cannot be found by another process: it must stand "
+                                 "at the top of a module that is imported")  # fmt: skip
             is_coroutine = inspect.iscoroutinefunction(function)
-            self._tasks[name] = Task(name, function, timeout, is_coroutine)
+            self._tasks[name] = Task(name, function, timeout, is_coroutine, policy, process)
             return function
 
         return register
@@ -67,6 +216,12 @@ class Registry:
     def get(self, name: str) -> Task | None:
         """The task of this name, if this process has it."""
         return self._tasks.get(name)
+
+
+def _is_importable(function: Function) -> bool:
+    module = getattr(function, "__module__", None)
+    where = getattr(function, "__qualname__", "<nowhere>")
+    return module not in (None, "__main__") and "<" not in where
 
 
 REGISTRY = Registry()

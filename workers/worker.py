@@ -44,7 +44,7 @@ class Worker:
         self._options = options
         self._clock = clock
         self._heartbeat = heartbeat
-        self._slots = Slots(options.concurrency, options.backlog)
+        self._slots = Slots(options.concurrency, options.backlog, options.weights)
         self._finisher = Finisher(ports, lambda settled: self._attempts.forget(settled))
         self._bell = Bell(clock)
         self._attempts = Attempts(
@@ -54,7 +54,6 @@ class Worker:
             LeaseLoop(name, options, ports, self._slots, self._attempts) for name in options.queues
         ]
         self._stop_asked = asyncio.Event()
-        self._aborted = False
 
     @property
     def running(self) -> int:
@@ -62,19 +61,16 @@ class Worker:
         return self._attempts.running
 
     def stop(self) -> None:
-        """Drain and return from `run`. Called again: wait for nothing any more."""
-        self._aborted = self._stop_asked.is_set()
+        """Drain and return from `run`. Who cannot wait for that cancels `run`."""
         self._stop_asked.set()
         self._bell.ring()
 
     async def run(self) -> None:
-        """Work until `stop`, then drain. Once only."""
+        """Work until `stop`, then drain. Once only. Cancelled, it leaves what it holds to the
+        reaper."""
         RUNNING.set_function(lambda: self._attempts.running)
-        try:
-            async with self._heartbeat(self._attempts), asyncio.TaskGroup() as group:
-                await self._work(group)
-        except* _Aborted:
-            _log.warning("worker.aborted", next="what is held runs out and is reaped")
+        async with self._heartbeat(self._attempts), asyncio.TaskGroup() as group:
+            await self._work(group)
 
     async def _work(self, group: asyncio.TaskGroup) -> None:
         self._attempts.open(group)
@@ -119,10 +115,4 @@ class Worker:
         """Return when it is done or the time is over; whoever can make it so rings the bell."""
         deadline = self._clock.monotonic() + seconds
         while not is_done() and (left := deadline - self._clock.monotonic()) > 0:
-            if self._aborted:
-                raise _Aborted
             await self._bell.wait(left)
-
-
-class _Aborted(Exception):
-    """`stop` was called a second time."""

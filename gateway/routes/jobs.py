@@ -1,69 +1,52 @@
-"""The jobs that are there: list, look, cancel, retry, delete, and their attempts."""
+"""The jobs that are there: list, look, change, run, cancel, retry, delete, and their attempts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from hashlib import blake2b
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.responses import PlainTextResponse, Response
 
 from gateway.cursor import read_cursor, write_cursor
 from gateway.deps import Deps, GatewayDeps
+from gateway.guard import is_ndjson
+from gateway.job_query import JobQuery
+from gateway.openapi_jobs import CHANGE
 from gateway.patience import appears
+from gateway.preconditions import tags_of
+from gateway.problems import Refused
 from gateway.rendering import json_response, last_attempt, render_execution, render_job
+from gateway.request_body import read_body
 from pipeline import operator
-from pipeline.domain.errors import Flaw, NotFound, Rejected
+from pipeline.domain.body import read_json
+from pipeline.domain.errors import Flaw, NotFound, Rejected, Unavailable
 from pipeline.domain.execution import Execution
 from pipeline.domain.identity import born_at
-from pipeline.domain.job import Instant, Job, Kind
+from pipeline.domain.job import Job
 from pipeline.domain.states import State
-from pipeline.ports import JobFilter
+from pipeline.ports import LiveNote
 
 router = APIRouter(tags=["jobs"])
-Status = Literal["pending", "queued", "running", "succeeded", "dead", "cancelled", "failed"]
 
 
-class ListQuery(BaseModel):
-    """What a list may be narrowed by; an unknown parameter is an error."""
+class ListQuery(JobQuery):
+    """What a list takes; an unknown parameter is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    status: Annotated[
-        list[Status], Field(description="May repeat; `failed` is another word for `dead`.")
-    ] = []
-    queue: str | None = None
-    kind: Kind | None = None
-    name: str | None = None
-    tag: str | None = None
-    schedule_id: str | None = None
-    created_after: Instant | None = None
-    created_before: Instant | None = None
-    q: Annotated[str | None, Field(description="The start of the name.")] = None
     limit: Annotated[int, Field(ge=1)] = 50
     cursor: Annotated[str | None, Field(description="`next_cursor` of the last page.")] = None
-
-    def filter(self) -> JobFilter:
-        """The same, in the words of the store."""
-        return JobFilter(
-            states=frozenset(State("dead" if word == "failed" else word) for word in self.status),
-            queue=self.queue,
-            kind=self.kind,
-            name=self.name,
-            tag=self.tag,
-            schedule_id=self.schedule_id,
-            created_after=self.created_after,
-            created_before=self.created_before,
-            q=self.q,
-        )
 
 
 @router.get("/jobs", summary="List jobs, newest first", response_class=Response)
 async def list_jobs(deps: Deps, query: Annotated[ListQuery, Query()]) -> Response:
-    """`{items, next_cursor}`."""
+    """`{items, next_cursor}`.
+
+    A page may be short, even empty, and have a `next_cursor` all the same: where what is asked for
+    is rare, the search is broken off in time and goes on from there.
+    """
     most = deps.limits.page_jobs
     if query.limit > most:
         raise Rejected("invalid", Flaw("/limit", f"must be {most} at most"))
@@ -84,12 +67,38 @@ async def show_by_parameter(
 async def show_job(job_id: str, deps: Deps, request: Request) -> Response:
     """The job with its `ETag`; one that was accepted a moment ago is waited for."""
     job = await _find(job_id, deps)
-    (rendered,) = await _render_all([job], deps)
-    body = orjson.dumps(rendered)
-    etag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
+    body, etag = await _rendered(job, deps)
     if etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers={"ETag": etag})
     return Response(body, headers={"ETag": etag}, media_type="application/json")
+
+
+@router.patch("/jobs/{job_id}", summary="Change a job that waits", **CHANGE)
+async def change_job(job_id: str, deps: Deps, request: Request) -> Response:
+    """The job after a JSON Merge Patch of what was asked for; 409 once it runs or has ended.
+
+    `run_at` and `delay` take each other's place and set a new due time (`delay` counts from now,
+    null means now). Without `If-Match` it is made whatever came between; with it, 412 if anything
+    did.
+    """
+    if is_ndjson(request.headers.get("content-type", "").encode()):
+        raise Refused(415, "a change is application/merge-patch+json or application/json")
+    patch = read_json(await read_body(request, deps.limits.job_bytes, "a change"))
+    tags = tags_of(request)
+
+    async def is_meant(job: Job) -> bool:
+        return tags is None or (await _rendered(job, deps))[1] in tags
+
+    job = await _find(job_id, deps)
+    changed = await operator.change(job.id, patch, deps.store, deps.queue, deps.clock, is_meant)
+    return await _answer(changed, deps)
+
+
+@router.post("/jobs/{job_id}/run", summary="Make a waiting job due now", response_class=Response)
+async def run_job(job_id: str, deps: Deps) -> Response:
+    """The job, due; as it is if it was already; 409 once it runs or has ended."""
+    job = await _find(job_id, deps)
+    return await _answer(await operator.run_now(job.id, deps.store, deps.queue, deps.clock), deps)
 
 
 @router.get("/jobs/{job_id}/executions", summary="Its attempts", response_class=Response)
@@ -113,9 +122,19 @@ async def show_execution(job_id: str, attempt: int, deps: Deps) -> Response:
     response_class=PlainTextResponse,
 )
 async def show_log(job_id: str, attempt: int, deps: Deps) -> Response:
-    """What the attempt wrote: stdout, then stderr, then the long story of its error."""
-    execution = await _execution(job_id, attempt, deps)
-    return PlainTextResponse(_log_of(execution))
+    """What the attempt wrote: stdout, then stderr, then the long story of its error.
+
+    Of one that runs, the last of what it has written by now, half a second old at most.
+    """
+    job = await _find(job_id, deps)
+    name = (job.id, attempt)
+    record = (await deps.store.executions_by_id([name])).get(name)
+    if record is not None and (text := _log_of(record)):
+        return PlainTextResponse(text)
+    live = (await _told([name], deps)).get(name)
+    if live is None and record is None and name != (job.id, _running_attempt(job)):
+        raise NotFound(f"there is no record of attempt {attempt} of job {job.id}")
+    return PlainTextResponse(live.log if live else "")
 
 
 @router.post("/jobs/{job_id}/cancel", summary="Cancel, also while running", response_class=Response)
@@ -174,19 +193,45 @@ async def _execution(job_id: str, attempt: int, deps: GatewayDeps) -> Execution:
 
 
 async def _answer(job: Job, deps: GatewayDeps) -> Response:
+    body, etag = await _rendered(job, deps)
+    return Response(body, headers={"ETag": etag}, media_type="application/json")
+
+
+async def _rendered(job: Job, deps: GatewayDeps) -> tuple[bytes, str]:
+    """The job as it answers, and the entity tag of that."""
     (rendered,) = await _render_all([job], deps)
-    return json_response(rendered)
+    body = orjson.dumps(rendered)
+    return body, f'"{blake2b(body, digest_size=12).hexdigest()}"'
 
 
 async def _render_all(jobs: Sequence[Job], deps: GatewayDeps) -> list[dict[str, Any]]:
     """Each with its last record; one question for the whole page."""
     names = [(job.id, last_attempt(job)) for job in jobs if last_attempt(job) > 0]
     last = await deps.store.executions_by_id(names) if names else {}
-    return [render_job(job, last.get((job.id, last_attempt(job)))) for job in jobs]
+    running = [(job.id, job.attempt) for job in jobs if _running_attempt(job)]
+    live = await _told(running, deps) if running else {}
+    return [
+        render_job(job, last.get((job.id, last_attempt(job))), live.get((job.id, job.attempt)))
+        for job in jobs
+    ]
+
+
+def _running_attempt(job: Job) -> int | None:
+    return job.attempt if job.state is State.RUNNING else None
+
+
+async def _told(
+    attempts: Sequence[tuple[str, int]], deps: GatewayDeps
+) -> Mapping[tuple[str, int], LiveNote]:
+    """Without Redis a job is shown all the same."""
+    try:
+        return await deps.live.told(attempts)
+    except Unavailable:
+        return {}
 
 
 def _log_of(execution: Execution) -> str:
-    parts = [str(execution.report.get(name) or "") for name in ("stdout", "stderr")]
+    parts = [str(execution.report.get(name) or "") for name in ("stdout", "stderr", "log")]
     if not any(parts) and execution.error is not None:
         parts = [execution.error.detail or execution.error.message]
     return "\n".join(part.rstrip("\n") for part in parts if part) + "\n" if any(parts) else ""

@@ -1,16 +1,20 @@
 """Queues, workers, counts: what waits where, and who works on it."""
 
-import asyncio
 import re
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from gateway.deps import Deps, GatewayDeps
-from gateway.rendering import json_response, render_peeked, render_queue, render_worker
+from gateway.openapi_queues import CHANGE_QUEUE
+from gateway.queue_limits import KEYS_SHOWN, changed, render_key, render_limit
+from gateway.rendering import json_response, render_peeked, render_queue, render_sick, render_worker
+from gateway.request_body import read_body
+from pipeline.domain.body import read_json
 from pipeline.domain.errors import Flaw, NotFound, Rejected
 from pipeline.domain.job import NAME
+from pipeline.domain.limits import NO_LIMIT
 from pipeline.domain.states import VISIBLE_STATES
 from pipeline.ports import QueueView
 
@@ -21,22 +25,55 @@ _NAME = re.compile(NAME)
 
 @router.get("/queues", summary="All queues", response_class=Response)
 async def list_queues(deps: Deps) -> Response:
-    """Every queue that has work or is paused, by name."""
+    """Every queue that ever had a job or was paused, by name."""
     items = [render_queue(view) for view in await _views(deps)]
     return json_response({"items": items, "next_cursor": None})
 
 
 @router.get("/queues/{queue}", summary="One queue", response_class=Response)
 async def show_queue(queue: str, deps: Deps) -> Response:
-    """Delayed, ready and leased counts, the oldest wait in seconds, whether it is paused."""
+    """Delayed, ready and leased counts, the oldest wait in seconds, whether it is paused.
+
+    `limits`: its own, and what it waits for now. `waiting_keys`: limit keys that hold jobs back.
+    `sick_targets`: where its http jobs are held back, until when, and how often one was.
+    """
     if queue not in await _names(deps):
         raise NotFound(f"there is no queue {queue!r}")
-    return json_response(render_queue(await deps.queue.view(queue)))
+    return await _shown(queue, deps)
+
+
+@router.patch("/queues/{queue}", **CHANGE_QUEUE)
+async def change_queue(queue: str, deps: Deps, request: Request) -> Response:
+    """Its limit, as a JSON Merge Patch: `concurrency` (how many of its jobs run at a time) and
+    `rate` (`{count, per, burst}`); null is no limit. In force with the next lease; what runs, runs
+    on. In the same order as `pause`, for the same reason.
+    """
+    limits = await deps.store.limited_queues()
+    patch = read_json(await read_body(request, deps.limits.job_bytes, "a change"))
+    limit = changed(limits.get(_checked(queue), NO_LIMIT), patch)
+    await deps.store.limit_queue(queue, limit)
+    await deps.queue.limit(queue, limit)
+    return await _shown(queue, deps)
+
+
+async def _shown(queue: str, deps: GatewayDeps) -> Response:
+    view = await deps.queue.view(queue)
+    limit = (await deps.store.limited_queues()).get(queue, NO_LIMIT)
+    keys = await deps.queue.full_keys(queue, KEYS_SHOWN)
+    sick = [each for each in await deps.targets.list() if queue in each.held]
+    return json_response(
+        render_queue(view)
+        | {
+            "limits": render_limit(limit, view),
+            "waiting_keys": [render_key(key) for key in keys],
+            "sick_targets": [render_sick(each, queue) for each in sick],
+        }
+    )
 
 
 @router.get("/queues/{queue}/peek", summary="The next jobs in order", response_class=Response)
 async def peek_queue(queue: str, deps: Deps, n: Annotated[int, Query(ge=1)] = 10) -> Response:
-    """As they would be leased: what is ready, then what is delayed."""
+    """As they would be leased: what is ready, what limits hold back, then what is delayed."""
     if n > deps.limits.peek_jobs:
         raise Rejected("invalid", Flaw("/n", f"must be {deps.limits.peek_jobs} at most"))
     waiting = await deps.queue.peek(_checked(queue), n)
@@ -95,5 +132,4 @@ async def _names(deps: GatewayDeps) -> frozenset[str]:
 
 
 async def _views(deps: GatewayDeps) -> list[QueueView]:
-    names = sorted(await _names(deps))
-    return list(await asyncio.gather(*(deps.queue.view(name) for name in names)))
+    return list(await deps.queue.views(sorted(await _names(deps))))

@@ -95,13 +95,12 @@ class Submit:
             read_header(headers.get(b"idempotency-key")),
             read_traceparent(headers.get(b"traceparent")),
         )
-        if not batch.submissions:
-            return _none_accepted(batch.refused)
         try:
-            if batch.new:
-                await self._acceptance.publish(batch.new)
+            await self._acceptance.publish_batch(batch)
         except UnknownOutcome as error:
             return problem_of(error, ids=[each.id for each in batch.submissions])
+        if not batch.submissions:
+            return _none_accepted(batch.refused)
         answer = {
             "accepted": len(batch.submissions),
             "ids": [each.id for each in batch.submissions],

@@ -16,11 +16,13 @@ from pipeline.broker.target import RabbitTarget
 from pipeline.broker.topology import JOBS
 from pipeline.domain.envelope import SUBMIT_KEY
 from pipeline.domain.identity import id_of_key
+from pipeline.domain.properties import properties_from_json
 
 BATCH = 500
 _SINGLE_CONNECTIONS = 32
 _BATCH_CONNECTIONS = 4
 _MESSAGES_IN_FLIGHT = 128
+_SAID = {"content_type": "application/json", "delivery_mode": 2}
 Accepted = dict[str, object]
 """Payload by id."""
 
@@ -95,8 +97,7 @@ class Messages:
                 exchange=JOBS,
                 routing_key=SUBMIT_KEY,
                 body=content,
-                content_type="application/json",
-                headers={},
+                properties=properties_from_json(_SAID | {"message_id": self._key(number)}, {}),
                 message_id=self._key(number),
             )
 

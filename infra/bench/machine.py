@@ -6,11 +6,11 @@ from datetime import timedelta
 from pathlib import Path
 
 from infra.bench.target import Target
-from infra.roles.probes import dueq_version
 from pipeline.broker.topology import check_broker
 from pipeline.clock import StoreClock, SystemChance
 from pipeline.domain.errors import DueQError
 from pipeline.queue.lease_queue import RedisLeaseQueue
+from pipeline.stats import dueq_version
 from pipeline.store.server import check_mongo
 
 _PATIENCE = timedelta(seconds=5)

@@ -2,7 +2,7 @@
 
 import typer
 
-from infra.cli import config, everything, job, queue, roles
+from infra.cli import config, everything, job, parked, queue, roles, schedule, worker
 
 app = typer.Typer(
     name="dueq",
@@ -14,6 +14,9 @@ app = typer.Typer(
 )
 everything.add_to(app)
 roles.add_to(app)
+app.add_typer(worker.app, name="worker", rich_help_panel="One process")
 app.add_typer(job.app, name="job")
+app.add_typer(schedule.app, name="schedule")
 app.add_typer(queue.app, name="queue")
+app.add_typer(parked.app, name="parked")
 config.add_to(app)

@@ -59,6 +59,15 @@ class Gateway:
         """The JSON answer; `patience` is how many seconds longer than usual it may take."""
         return self._ask("POST", path, body, headers, patience)
 
+    def patch(self, path: str, change: object, headers: Mapping[str, str] | None = None) -> Any:
+        """The JSON answer to a JSON Merge Patch."""
+        media = {"Content-Type": "application/merge-patch+json"}
+        return self._ask("PATCH", path, change, {**media, **(headers or {})})
+
+    def delete(self, path: str, headers: Mapping[str, str] | None = None) -> None:
+        """Delete what is there."""
+        self._ask("DELETE", path, None, headers)
+
     def _ask(
         self, method: str, path: str, body: object = None,
         headers: Mapping[str, str] | None = None, patience: float = 0,

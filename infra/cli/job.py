@@ -1,15 +1,24 @@
-"""`dueq job …`: look at jobs, wait for them, stop them, run them again. Submitting: `submit`."""
+"""`dueq job …`: look at jobs, wait for them, change them, stop them, run them again.
 
+Submitting is in `submit`; which jobs are meant, and doing it to many, in `many`.
+"""
+
+import json
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from infra.cli import submit
+from infra.cli import many, submit
 from infra.cli.client import Gateway
+from infra.cli.many import path as _path
 from infra.cli.output import Format, Output, emit_list, emit_one, say, say_json, tell
+from infra.cli.submit import seconds, value
 from infra.cli.waiting import check_outcome, seen
+from infra.exits import CommandFailed, Exit
 
 app = typer.Typer(help="Submit jobs and follow them.", no_args_is_help=True)
 app.command("submit")(submit.submit)
@@ -20,25 +29,41 @@ _ONE = (
     "id", "name", "kind", "status", "reason", "queue", "priority", "tags", "due_at", "attempt",
     "failures", "created_at", "started_at", "finished_at", "worker", "result", "last_error",
 )  # fmt: skip
+_ATTEMPTS = ("attempt", "outcome", "started_at", "finished_at", "worker")
 
 
 @app.command("list")
-def list_(
-    status: Annotated[list[str] | None, typer.Option(help="May repeat.")] = None,
-    queue: Annotated[str | None, typer.Option()] = None,
-    kind: Annotated[str | None, typer.Option(help="http, amqp, command or task.")] = None,
-    name: Annotated[str | None, typer.Option()] = None,
-    tag: Annotated[str | None, typer.Option()] = None,
+def list_(  # noqa: PLR0913 - each is a flag
+    status: many.Status = None, queue: many.Queue = None, kind: many.Kind = None,
+    name: many.Name = None, q: many.Start = None, tag: many.Tag = None,
+    schedule: many.Schedule = None, created_after: many.After = None,
+    created_before: many.Before = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=500)] = 20,
     cursor: Annotated[str | None, typer.Option(help="`next_cursor` of the page before.")] = None,
     output: Output = Format.TABLE,
-) -> None:
+) -> None:  # fmt: skip
     """The newest jobs."""
-    asked = {"status": status, "queue": queue, "kind": kind, "name": name, "tag": tag}
-    answer = Gateway.here().get("/api/jobs", asked | {"limit": limit, "cursor": cursor})
+    wanted = many.asked(
+        status=status, queue=queue, kind=kind, name=name, q=q, tag=tag, schedule_id=schedule,
+        created_after=created_after, created_before=created_before,
+    )  # fmt: skip
+    answer = _listed(wanted, limit, cursor)
     emit_list(answer, output, _LIST)
-    if output is Format.TABLE and answer.get("next_cursor"):
+    if output is Format.TABLE and answer["next_cursor"]:
         tell(f"More: --cursor {answer['next_cursor']}")
+
+
+def _listed(wanted: dict[str, Any], limit: int, cursor: str | None) -> dict[str, Any]:
+    """Up to `limit` jobs: the gateway may end a page early, and knows where it goes on."""
+    gateway = Gateway.here()
+    items: list[dict[str, Any]] = []
+    while True:
+        asked = wanted | {"limit": limit - len(items), "cursor": cursor}
+        page = gateway.get("/api/jobs", asked)
+        items += page["items"]
+        cursor = page["next_cursor"]
+        if cursor is None or len(items) >= limit:
+            return {"items": items, "next_cursor": cursor}
 
 
 @app.command()
@@ -50,8 +75,7 @@ def show(job_id: JobId, output: Output = Format.TABLE) -> None:
     if output is Format.TABLE and job.get("attempt"):
         say("")
         attempts = gateway.get(_path(job_id, "/executions"))
-        columns = ("attempt", "outcome", "started_at", "finished_at", "worker")
-        emit_list(attempts, output, columns, key="attempt")
+        emit_list(attempts, output, _ATTEMPTS, key="attempt")
 
 
 @app.command()
@@ -91,21 +115,117 @@ def logs(
 
 
 @app.command()
-def cancel(job_id: JobId, output: Output = Format.TABLE) -> None:
-    """End a job, also while it runs."""
-    emit_one(Gateway.here().post(_path(job_id, "/cancel")), output, _ONE)
+def executions(job_id: JobId, output: Output = Format.TABLE) -> None:
+    """The attempts of a job that have ended, oldest first."""
+    answer = Gateway.here().get(_path(job_id, "/executions"))
+    emit_list(answer, output, _ATTEMPTS, key="attempt")
 
 
 @app.command()
-def retry(job_id: JobId, output: Output = Format.TABLE) -> None:
-    """Run a dead or cancelled job again."""
-    emit_one(Gateway.here().post(_path(job_id, "/retry")), output, _ONE)
+def update(  # noqa: PLR0913 - each is a flag
+    job_id: JobId,
+    name: Annotated[str | None, typer.Option()] = None,
+    queue: Annotated[str | None, typer.Option()] = None,
+    priority: Annotated[int | None, typer.Option(help="0 to 9, higher first.")] = None,
+    at: Annotated[str | None, typer.Option(help="2026-12-01T06:00:00Z")] = None,
+    delay: Annotated[str | None, typer.Option("--in", "--delay", help="From now: 30, 5m")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="Instead of the old ones.")] = None,
+    payload: Annotated[str | None, typer.Option(help="For the task: JSON, or text.")] = None,
+    timeout: Annotated[str | None, typer.Option(help="30, 90s, 5m")] = None,
+    unset: Annotated[list[str] | None, typer.Option(help="Back to the default: tags")] = None,
+    file: Annotated[
+        str | None, typer.Option("--file", "-f", help="A JSON Merge Patch; - is stdin.")
+    ] = None,
+    if_match: Annotated[str | None, typer.Option(help="Only if it still has this ETag.")] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Change a job that waits: what is named, and nothing else.
+
+    Exit code 4 once it runs or has ended, or if it is not what --if-match names.
+    """
+    flags = {
+        "name": name, "queue": queue, "priority": priority, "run_at": at, "delay": seconds(delay),
+        "tags": tag or None, "payload": value(payload), "timeout": seconds(timeout, "--timeout"),
+    }  # fmt: skip
+    patch = _patch_in(file) | dict.fromkeys(unset or [])
+    patch |= {field: content for field, content in flags.items() if content is not None}
+    if not patch:
+        raise CommandFailed(Exit.USAGE, "nothing to change: name an option, --unset or --file")
+    headers = {} if if_match is None else {"If-Match": _quoted(if_match)}
+    emit_one(Gateway.here().patch(_path(job_id), patch, headers), output, _ONE)
 
 
-def _path(job_id: str, rest: str = "") -> str:
-    from urllib.parse import quote
+@app.command("run")
+def run_(job_id: JobId, output: Output = Format.TABLE) -> None:
+    """Make a job that waits due now."""
+    emit_one(Gateway.here().post(_path(job_id, "/run")), output, _ONE)
 
-    return f"/api/jobs/{quote(job_id, safe='')}{rest}"
+
+@app.command()
+def cancel(  # noqa: PLR0913 - each is a flag
+    ids: many.Ids = None, status: many.Status = None, queue: many.Queue = None,
+    kind: many.Kind = None, name: many.Name = None, q: many.Start = None, tag: many.Tag = None,
+    schedule: many.Schedule = None, created_after: many.After = None,
+    created_before: many.Before = None, every: many.All = False, dry_run: many.DryRun = False,
+    limit: many.Most = 10_000, yes: many.Yes = False, output: Output = Format.TABLE,
+) -> None:  # fmt: skip
+    """End jobs, also while they run: by id, or all that the options find."""
+    wanted = many.asked(
+        status=status, queue=queue, kind=kind, name=name, q=q, tag=tag, schedule_id=schedule,
+        created_after=created_after, created_before=created_before,
+    )  # fmt: skip
+    call = {"all": every, "dry_run": dry_run, "limit": limit}
+    many.apply("cancel", ids, wanted, call, sure=yes, output=output, columns=_ONE)
+
+
+@app.command()
+def retry(  # noqa: PLR0913 - each is a flag
+    ids: many.Ids = None, status: many.Status = None, queue: many.Queue = None,
+    kind: many.Kind = None, name: many.Name = None, q: many.Start = None, tag: many.Tag = None,
+    schedule: many.Schedule = None, created_after: many.After = None,
+    created_before: many.Before = None, every: many.All = False, dry_run: many.DryRun = False,
+    limit: many.Most = 10_000, yes: many.Yes = False, output: Output = Format.TABLE,
+) -> None:  # fmt: skip
+    """Run dead or cancelled jobs again: by id, or all that the options find."""
+    wanted = many.asked(
+        status=status, queue=queue, kind=kind, name=name, q=q, tag=tag, schedule_id=schedule,
+        created_after=created_after, created_before=created_before,
+    )  # fmt: skip
+    call = {"all": every, "dry_run": dry_run, "limit": limit}
+    many.apply("retry", ids, wanted, call, sure=yes, output=output, columns=_ONE)
+
+
+@app.command()
+def delete(  # noqa: PLR0913 - each is a flag
+    ids: many.Ids = None, status: many.Status = None, queue: many.Queue = None,
+    kind: many.Kind = None, name: many.Name = None, q: many.Start = None, tag: many.Tag = None,
+    schedule: many.Schedule = None, created_after: many.After = None,
+    created_before: many.Before = None, every: many.All = False, dry_run: many.DryRun = False,
+    limit: many.Most = 10_000, yes: many.Yes = False, output: Output = Format.TABLE,
+) -> None:  # fmt: skip
+    """Remove jobs that do not run, with their attempts: by id, or all that the options find."""
+    wanted = many.asked(
+        status=status, queue=queue, kind=kind, name=name, q=q, tag=tag, schedule_id=schedule,
+        created_after=created_after, created_before=created_before,
+    )  # fmt: skip
+    call = {"all": every, "dry_run": dry_run, "limit": limit}
+    many.apply("delete", ids, wanted, call, sure=yes, output=output, columns=("id", "status"))
+
+
+def _patch_in(file: str | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        patch = json.loads(sys.stdin.read() if file == "-" else Path(file).read_text())
+    except (OSError, ValueError) as error:
+        raise CommandFailed(Exit.USAGE, f"{file}: {error}") from None
+    if not isinstance(patch, dict):
+        raise CommandFailed(Exit.USAGE, f"{file}: not a JSON object")
+    return patch
+
+
+def _quoted(tag: str) -> str:
+    return tag if '"' in tag or tag == "*" else f'"{tag}"'
 
 
 def _printed(execution: dict[str, Any]) -> Iterator[str]:

@@ -1,16 +1,21 @@
 """`dueq queue …`: what waits where, and holding it."""
 
-from typing import Annotated
+import re
+from typing import Annotated, Any
 
 import typer
 
 from infra.cli.client import Gateway
 from infra.cli.output import Format, Output, emit_list, emit_one
+from infra.exits import CommandFailed, Exit
 
-app = typer.Typer(help="Look at queues; pause and resume them.", no_args_is_help=True)
+app = typer.Typer(help="Look at queues; pause, resume and limit them.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="QUEUE", help="The name of a queue.")]
 _COLUMNS = ("name", "delayed", "ready", "leased", "paused", "oldest_wait")
+_ONE = (*_COLUMNS, "limits", "waiting_keys", "sick_targets")
+_RATE = re.compile(r"(\d+)/(\d+(?:\.\d+)?)?([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 @app.command("list")
@@ -22,7 +27,7 @@ def list_(output: Output = Format.TABLE) -> None:
 @app.command()
 def show(queue: Name, output: Output = Format.TABLE) -> None:
     """One queue."""
-    emit_one(Gateway.here().get(f"/api/queues/{_path(queue)}"), output, _COLUMNS, key="name")
+    emit_one(Gateway.here().get(f"/api/queues/{_path(queue)}"), output, _ONE, key="name")
 
 
 @app.command()
@@ -33,7 +38,7 @@ def peek(
 ) -> None:
     """The next jobs, in the order in which they will be leased."""
     answer = Gateway.here().get(f"/api/queues/{_path(queue)}/peek", {"n": number})
-    emit_list(answer, output, ("id", "priority", "due_at", "ready"))
+    emit_list(answer, output, ("id", "priority", "due_at", "ready", "waits_for"))
 
 
 @app.command()
@@ -48,6 +53,54 @@ def resume(queue: Name, output: Output = Format.TABLE) -> None:
     """Start jobs of this queue again."""
     answer = Gateway.here().post(f"/api/queues/{_path(queue)}/resume")
     emit_one(answer or {"name": queue, "paused": False}, output, _COLUMNS, key="name")
+
+
+@app.command()
+def limit(
+    queue: Name,
+    concurrency: Annotated[
+        str | None, typer.Option(metavar="N", help="So many run at a time; `none`: any number.")
+    ] = None,
+    rate: Annotated[
+        str | None,
+        typer.Option(metavar="N/PERIOD", help="10/s, 100/m, 5/10s start at most; `none`: any."),
+    ] = None,
+    burst: Annotated[
+        int | None, typer.Option(min=1, help="So many at once; unless given, N of the rate.")
+    ] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Change what the queue is limited to, at once; what is not named stays."""
+    change: dict[str, Any] = {}
+    if concurrency is not None:
+        change["concurrency"] = _count_of(concurrency)
+    if rate is not None:
+        change["rate"] = rate_of(rate, burst)
+    elif burst is not None:
+        change["rate"] = {"burst": burst}
+    if not change:
+        raise CommandFailed(Exit.USAGE, "name --concurrency or --rate")
+    answer = Gateway.here().patch(f"/api/queues/{_path(queue)}", change)
+    emit_one(answer, output, _ONE, key="name")
+
+
+def _count_of(text: str) -> int | None:
+    if text == "none":
+        return None
+    if not text.isdecimal() or int(text) == 0:
+        raise CommandFailed(Exit.USAGE, f"--concurrency {text}: a number from 1, or none")
+    return int(text)
+
+
+def rate_of(text: str, burst: int | None) -> dict[str, Any] | None:
+    """`10/s`, `5/10s`; a rate replaces the one before as a whole."""
+    if text == "none":
+        return None
+    found = _RATE.fullmatch(text)
+    if found is None:
+        raise CommandFailed(Exit.USAGE, f"--rate {text}: such as 10/s, 100/m, 5/10s, or none")
+    count, periods, unit = found.groups()
+    return {"count": int(count), "per": float(periods or 1) * _SECONDS[unit], "burst": burst}
 
 
 def _path(queue: str) -> str:

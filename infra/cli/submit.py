@@ -55,7 +55,7 @@ def submit(  # noqa: PLR0913 - each is a flag
     flags = {
         "name": name, "queue": queue, "priority": priority, "run_at": at,
         "delay": seconds(delay), "task": task, "payload": value(payload),
-        "command": _words(words) or command, "http": _call(http, method, body),
+        "command": words_of(words) or command, "http": call(http, method, body),
     }  # fmt: skip
     given = {field: content for field, content in flags.items() if content is not None}
     source = "-" if words == ["-"] else file
@@ -68,13 +68,13 @@ def submit(  # noqa: PLR0913 - each is a flag
         _submit_many(jobs, output)
 
 
-def seconds(text: str | None) -> float | None:
+def seconds(text: str | None, flag: str = "--in") -> float | None:
     """`90`, `1.5s`, `5m`, `2h`, `1d` as seconds."""
     if text is None:
         return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|)", text)
     if not match:
-        raise CommandFailed(Exit.USAGE, f"--in {text!r} is not a duration such as 30, 5m or 2h")
+        raise CommandFailed(Exit.USAGE, f"{flag} {text!r} is not a duration such as 30, 5m or 2h")
     return float(match[1]) * _UNITS[match[2]]
 
 
@@ -90,7 +90,8 @@ def value(text: str | None) -> Any:
         return text
 
 
-def _words(words: list[str] | None) -> list[str] | None:
+def words_of(words: list[str] | None) -> list[str] | None:
+    """The words after `--`, which are a command."""
     if not words or words == ["-"]:
         return None
     if "--" not in sys.argv:
@@ -98,7 +99,8 @@ def _words(words: list[str] | None) -> list[str] | None:
     return words
 
 
-def _call(url: str | None, method: str | None, body: str | None) -> dict[str, Any] | None:
+def call(url: str | None, method: str | None, body: str | None) -> dict[str, Any] | None:
+    """The `http` of a job."""
     if url is None:
         if method is not None or body is not None:
             raise CommandFailed(Exit.USAGE, "--method and --body go with --http")

@@ -43,7 +43,8 @@ class Ended:
         outcomes = tuple(each["outcome"] for each in self.executions)
         found = []
         if job["status"] != case.status:
-            found.append(f"is {job['status']}, not {case.status}: {job.get('last_error')}")
+            why = (job.get("last_error") or {}).get("message", "no error is known")
+            found.append(f"is {job['status']}, not {case.status}: {why}")
         if outcomes != case.outcomes:
             found.append(f"its attempts are {outcomes}, not {case.outcomes}")
         if case.result is not None and job.get("result") != case.result:

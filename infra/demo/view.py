@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.live import Live
@@ -16,6 +16,15 @@ from infra.demo.cases import Case, Ended, at
 
 _COLOURS = {"succeeded": "green", "dead": "red", "running": "yellow", "queued": "cyan"}
 _INVISIBLE = "accepted"
+_WIDEST = len("succeeded")
+
+
+class _Seen(NamedTuple):
+    """What a job was when it was last different, in seconds since the beginning."""
+
+    status: str
+    attempt: int
+    seconds: float
 
 
 class Progress:
@@ -24,21 +33,26 @@ class Progress:
     def __init__(self, cases: Mapping[str, Case]) -> None:
         self._cases = cases
         self._began = time.monotonic()
-        self._known: dict[str, tuple[str, int]] = {}
+        self._seen = dict.fromkeys(cases, _Seen("", 0, 0.0))
 
     def show(self, jobs: Mapping[str, Mapping[str, Any]]) -> None:
         """`jobs` by id; one that is not there yet is still on its way to MongoDB."""
-        for job_id, case in self._cases.items():
-            job = jobs.get(job_id, {})
-            state = (str(job.get("status", _INVISIBLE)), int(job.get("attempt", 0)))
-            if self._known.get(job_id) != state:
-                self._known[job_id] = state
-                self._changed(case, *state)
-
-    def _changed(self, case: Case, status: str, attempt: int) -> None:
         seconds = time.monotonic() - self._began
-        tries = f"  attempt {attempt}" if attempt else ""
-        say(f"  {seconds:6.2f} s  {case.name:<12} {status}{tries}")
+        changed = []
+        for job_id, before in self._seen.items():
+            job = jobs.get(job_id, {})
+            now = _Seen(job.get("status", _INVISIBLE), job.get("attempt", 0), seconds)
+            if now[:2] != before[:2]:
+                self._seen[job_id] = now
+                changed.append(job_id)
+        if changed:
+            self._draw(changed)
+
+    def _draw(self, changed: Sequence[str]) -> None:
+        for job_id in changed:
+            name, seen = self._cases[job_id].name, self._seen[job_id]
+            tries = f"  attempt {seen.attempt}" if seen.attempt else ""
+            say(f"  {seen.seconds:6.2f} s  {name:<12} {seen.status}{tries}")
 
 
 class LiveProgress(Progress):
@@ -48,14 +62,16 @@ class LiveProgress(Progress):
         super().__init__(cases)
         self._live = live
 
-    def _changed(self, case: Case, status: str, attempt: int) -> None:
+    def _draw(self, changed: Sequence[str]) -> None:
         table = Table(box=None, pad_edge=False)
-        for name in ("JOB", "STATUS", "ATTEMPT"):
-            table.add_column(name)
-        for job_id, each in self._cases.items():
-            state, number = self._known.get(job_id, (_INVISIBLE, 0))
-            row = (each.name, Text(state, style=_COLOURS.get(state, "")), str(number or ""))
-            table.add_row(*row)
+        table.add_column("JOB")
+        table.add_column("STATUS", min_width=_WIDEST)  # else the columns jump
+        table.add_column("ATTEMPT", justify="right")
+        table.add_column("SECONDS", justify="right")
+        for job_id, seen in self._seen.items():
+            status = Text(seen.status, style=_COLOURS.get(seen.status, ""))
+            attempt = str(seen.attempt or "")
+            table.add_row(self._cases[job_id].name, status, attempt, f"{seen.seconds:.2f}")
         self._live.update(table, refresh=True)
 
 
@@ -74,8 +90,8 @@ def show_paths(ended: Sequence[Ended]) -> None:
     say("\nThe path of each, in ms since it was accepted:")
     for each in ended:
         differences = each.differences()
-        mark = "ok" if not differences else "NOT AS IT SHOULD BE"
-        say(f"\n  {each.case.name}: {each.job['status']} ({mark})  {each.job['id']}")
+        verdict = "NOT AS IT SHOULD BE" if differences else "as it should be"
+        say(f"\n  {each.case.name}: {each.job['status']}, {verdict}  {each.job['id']}")
         for text, moment in _steps(each):
             say(f"    {moment:>8.0f}  {text}")
         for difference in differences:

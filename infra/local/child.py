@@ -25,6 +25,11 @@ _TIED_TO_PARENT = ("setpriv", "--pdeathsig", "TERM", "sh", "-c")
 _STILL_THERE = 'test "$PPID" = "$1" || exit 1; shift; exec "$@"'
 
 
+def tied_to_parent(argv: Sequence[str]) -> tuple[str, ...]:
+    """A command line that ends, by TERM, with the thread of ours that started it."""
+    return (*_TIED_TO_PARENT, _STILL_THERE, "sh", str(os.getpid()), *argv)
+
+
 @dataclass(frozen=True)
 class Command:
     argv: Sequence[str]
@@ -46,7 +51,7 @@ class Child:
             raise RuntimeError("a child's life is tied to its thread: start it from the main one")
         with (folder / OUTPUT).open("ab") as output:
             process = await asyncio.create_subprocess_exec(
-                *_TIED_TO_PARENT, _STILL_THERE, "sh", str(os.getpid()), *command.argv,
+                *tied_to_parent(command.argv),
                 cwd=folder,
                 env=os.environ | command.environment,
                 stdin=subprocess.DEVNULL,

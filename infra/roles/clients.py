@@ -12,6 +12,7 @@ from pipeline.broker.topology import declare_topology
 from pipeline.config import Settings
 from pipeline.queue.lease_queue import RedisLeaseQueue
 from pipeline.queue.server import UnfitServer
+from pipeline.store.connect import UnfitUrl
 from pipeline.store.job_store import MongoJobStore
 
 _LONGEST_CALL = timedelta(seconds=10)
@@ -20,10 +21,11 @@ _GATEWAY_CALL = timedelta(seconds=5)
 
 def new_store(process: Process) -> MongoJobStore:
     """A store that connects at its first use. Close it."""
-    url = process.settings.mongo_url
-    return MongoJobStore(
-        url, process.clock, process.chance, longest_call(process.role, process.settings)
-    )
+    url, patience = process.settings.mongo_url, longest_call(process.role, process.settings)
+    try:
+        return MongoJobStore(url, process.clock, process.chance, patience)
+    except UnfitUrl as unfit:
+        raise CommandFailed(Exit.USAGE, f"DUEQ_MONGO_URL cannot be used: {unfit}") from None
 
 
 def longest_call(role: str, settings: Settings) -> timedelta:

@@ -14,7 +14,10 @@ from infra.roles.clients import beside, check_queue, new_store, prepare_store
 from infra.roles.ports import is_loopback
 from infra.roles.running import Process, keep_time, run_role
 from pipeline.broker.publisher import RabbitIntake
+from pipeline.queue.http_workers import RedisHttpWorkers
 from pipeline.queue.lease_queue import RedisLeaseQueue
+from pipeline.queue.live_notes import RedisLiveNotes
+from pipeline.queue.sick_targets import RedisSickTargets
 from pipeline.store.job_store import MongoJobStore
 
 
@@ -32,10 +35,25 @@ async def _work(process: Process) -> None:
         async with (
             RabbitIntake(settings.amqp_url, timeout, clock, chance) as intake,
             RedisLeaseQueue(settings.redis_url, clock, chance) as queue,
+            RedisSickTargets(settings.redis_url, chance) as targets,
+            RedisLiveNotes(settings.redis_url) as live,
+            RedisHttpWorkers(settings.redis_url) as http_workers,
             beside(_set_up(process, store, queue)),
         ):
-            loopback = is_loopback(settings.http_host)
-            deps = GatewayDeps(intake, store, queue, clock, chance, bind_is_loopback=loopback)
+            loopback = is_loopback(settings.front_host)
+            deps = GatewayDeps(
+                intake,
+                store,
+                queue,
+                clock,
+                chance,
+                store.schedules,
+                targets,
+                http_workers,
+                bind_is_loopback=loopback,
+                live=live,
+                lease=settings.lease,
+            )
             process.ready(finish=stop.set)
             await serve(create_app(deps), process.bound, stop)
     finally:

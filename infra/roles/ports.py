@@ -42,8 +42,18 @@ def try_bind(host: str, port: int) -> socket.socket | None:
 def url_of(bound: socket.socket) -> str:
     """Where a client on this machine finds it."""
     host, port = bound.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return url_at(host, port)
+
+
+def url_at(host: str, port: int) -> str:
+    """Where a client on this machine finds what binds to this address."""
+    host = reached_at(host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def reached_at(host: str) -> str:
+    """An address of this machine for one that may mean all of them."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
 
 
 def is_loopback(host: str | None) -> bool:

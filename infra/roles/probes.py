@@ -5,18 +5,15 @@ is asked, and given a second. Read-only; it takes no jobs.
 """
 
 import asyncio
-import os
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
 
 from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from infra.roles.ports import url_of
 from infra.roles.running import Process
 from pipeline.domain.errors import DueQError
+from pipeline.stats import Stats
 from pipeline.telemetry import REGISTRY
 
 _CHECK_SECONDS = 1.0
@@ -35,8 +32,7 @@ async def serving(process: Process) -> AsyncIterator[None]:
 
 
 def _app(process: Process) -> web.Application:
-    started = process.clock.monotonic()
-    started_at = process.clock.now().isoformat(timespec="milliseconds")
+    said = Stats(process.role, process.clock)
 
     async def livez(_: web.Request) -> web.Response:
         return web.json_response({"status": "alive"})
@@ -52,18 +48,7 @@ def _app(process: Process) -> web.Application:
         return web.Response(body=generate_latest(REGISTRY), headers=headers)
 
     async def stats(_: web.Request) -> web.Response:
-        about = {
-            "role": process.role,
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
-            "version": dueq_version(),
-            "http": url_of(process.bound),
-            "started_at": started_at.replace("+00:00", "Z"),
-            "uptime": round(process.clock.monotonic() - started, 3),
-            "ready": process.is_ready,
-            "counters": counters(),
-        }
-        return web.json_response(about)
+        return web.json_response(said.told(ready=process.is_ready))
 
     app = web.Application()
     for handler in (livez, readyz, metrics, stats):
@@ -83,22 +68,3 @@ async def _failures(process: Process) -> dict[str, str]:
         except (DueQError, TimeoutError) as error:
             failures[server] = str(error) or "no answer in time"
     return failures
-
-
-def counters() -> dict[str, float]:
-    """What this process has counted: `name` or `name/label/label`, as the gateway's /stats."""
-    found: dict[str, float] = {}
-    for family in REGISTRY.collect():
-        for sample in family.samples:
-            if sample.name.endswith("_total") or family.type == "gauge":
-                name = sample.name.removeprefix("dueq_").removesuffix("_total")
-                found["/".join((name, *sample.labels.values()))] = sample.value
-    return found
-
-
-def dueq_version() -> str:
-    """The installed version; `unknown` when run from a checkout that is not installed."""
-    try:
-        return version("dueq")
-    except PackageNotFoundError:
-        return "unknown"

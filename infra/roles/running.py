@@ -2,7 +2,8 @@
 
 The port answers before any server does, so that /livez and /readyz tell what is going on. Until
 `ready`, a signal ends the process at once; after it, a signal asks the role to finish what it
-holds, and a second one ends it at once. Exit code 0 either way: nothing is lost by either.
+holds, a second one cancels that, and a third does not even wait for code that will not be
+cancelled. Exit code 0 every time: nothing is lost, what was held is taken up by others.
 """
 
 import asyncio
@@ -97,6 +98,9 @@ class Process:
         if finish is not None:
             _log.info("process.stopping", why=why, next="finishing what it holds")
             finish()
+        elif self._ends_at_once:
+            _log.warning("process.stopping", why=why, next="without another word")
+            os._exit(0)
         elif self._task is not None:
             _log.info("process.stopping", why=why, next="at once")
             self._ends_at_once = True

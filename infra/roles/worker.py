@@ -6,28 +6,25 @@ worker starts it at once. Killed, its leases run out and the reaper ends what it
 
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 
 from infra.exits import CommandFailed, Exit
 from infra.roles.clients import beside, declare, new_store, queue_of, store_of
-from infra.roles.probes import dueq_version, serving
+from infra.roles.executing import any_command, executors_of, listed_commands
+from infra.roles.probes import serving
 from infra.roles.running import Process, keep_time, run_role
-from pipeline.broker.target import RabbitTarget
 from pipeline.ports import JobStore, LeaseQueue
 from pipeline.queue.lease_queue import RedisLeaseQueue
-from workers.executors.amqp import AmqpExecutor
+from pipeline.stats import dueq_version
 from workers.executors.command import CommandExecutor
-from workers.executors.executors import Executors
-from workers.executors.http import open_http
-from workers.executors.task import TaskExecutor
 from workers.heartbeat import in_own_thread
+from workers.notes import Notes
 from workers.options import WorkerOptions
-from workers.tasks import REGISTRY
 from workers.worker import Worker
 
 
@@ -39,6 +36,8 @@ class Asked:
     concurrency: int
     imports: tuple[str, ...]
     allow_commands: bool
+    allow_command: tuple[str, ...] = ()
+    weights: Mapping[str, int] = field(default_factory=dict)
 
 
 def run(asked: Asked) -> None:
@@ -68,7 +67,9 @@ async def _work(process: Process, asked: Asked) -> None:
         beside(keep_time(process.clock, store)),
     ):
         await declare(process)
-        async with _executors(process, asked) as executors:
+        notes = Notes()
+        commands = _commands(process, asked, notes)
+        async with executors_of(process, asked.concurrency, commands, notes) as executors:
             options = _options(process, asked)
             beat = in_own_thread(
                 options, lambda: _ports_of_heartbeat(process), process.clock, process.chance
@@ -85,22 +86,16 @@ def _options(process: Process, asked: Asked) -> WorkerOptions:
         concurrency=asked.concurrency,
         lease=process.settings.lease,
         drain=timedelta(seconds=process.settings.drain_seconds),
+        weights=asked.weights,
+        version=dueq_version(),
     )
 
 
-@asynccontextmanager
-async def _executors(process: Process, asked: Asked) -> AsyncIterator[Executors]:
-    settings = process.settings
-    task = TaskExecutor(REGISTRY, asked.concurrency)
-    try:
-        async with (
-            open_http(settings.http_allow, f"DueQ/{dueq_version()}") as http,
-            RabbitTarget(settings.amqp_url) as target,
-        ):
-            command = CommandExecutor() if asked.allow_commands else None
-            yield Executors(task, http, AmqpExecutor(target.publish), command)
-    finally:
-        task.close()
+def _commands(process: Process, asked: Asked, notes: Notes) -> CommandExecutor | None:
+    """A list narrows: with one, `--allow-commands` allows nothing more."""
+    if listed := asked.allow_command or process.settings.commands_allow:
+        return listed_commands(process, listed, notes)
+    return any_command(process, notes) if asked.allow_commands else None
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from infra.cli.output import Format, say, say_json, tell
@@ -17,7 +18,7 @@ from infra.up.plan import LOOPBACK, Plan, given_urls, may_run_commands
 from infra.up.system import System
 from pipeline.config import Settings
 
-__all__ = ["FAILURES", "Plan", "run"]
+__all__ = ["FAILURES", "Plan", "on_signals", "run"]
 
 FAILURES = (DataDirInUse, InstallFailed, MemberFailed, ServerFailed)
 _TRY = """curl -X POST {url}/api/jobs -H "Content-Type: application/json" \
@@ -32,7 +33,10 @@ def run(plan: Plan, form: Format) -> None:
 
 async def _run(system: System, plan: Plan, settings: Settings, form: Format) -> None:
     began = time.monotonic()
-    _on_signals(system)
+    ours = asyncio.current_task()
+    assert ours is not None
+    # The first signal ends what runs and stops in order; a second one does not wait.
+    on_signals(ours.cancel, system.kill)
     try:
         with suppress(asyncio.CancelledError):
             await system.start()
@@ -42,17 +46,16 @@ async def _run(system: System, plan: Plan, settings: Settings, form: Format) -> 
     except FAILURES as failure:
         raise CommandFailed(Exit.FAILED, str(failure)) from None
     finally:
+        on_signals(system.kill)  # cancelled half way, a stop would leave its servers behind
         await system.stop()
 
 
-def _on_signals(system: System) -> None:
-    """The first signal ends what runs and stops in order; a second one does not wait."""
-    ours = asyncio.current_task()
-    assert ours is not None
-    hands = iter((ours.cancel,))
+def on_signals(*reactions: Callable[[], object]) -> None:
+    """Each SIGINT or SIGTERM calls the next of these, and the last one again and again."""
+    ahead = iter(reactions[:-1])
 
     def signalled() -> None:
-        next(hands, system.kill)()
+        next(ahead, reactions[-1])()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, signalled)

@@ -6,9 +6,10 @@ The kernel stops it when `dueq up` is killed (`infra.local.child`).
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from infra.local.child import OUTPUT, Child, Command
 from infra.up.plan import Member
@@ -17,6 +18,7 @@ _BACKOFF_SECONDS = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 _POLL_SECONDS = 0.03
 _START_SECONDS = 60.0
 _TAIL_LINES = 12
+_TAIL_BYTES = 8192
 Tell = Callable[[str], None]
 
 
@@ -34,6 +36,8 @@ class Supervised:
         self._tell = tell
         self._child: Child | None = None
         self.on_restart: Callable[[], None] = lambda: None
+        self.on_death: Callable[[int, int], Awaitable[None]] = _nobody_cares
+        """Told pid and exit code (negative: the signal) before it is started again."""
 
     @property
     def pid(self) -> int | None:
@@ -43,7 +47,7 @@ class Supervised:
     @property
     def url(self) -> str:
         """Its own HTTP address."""
-        return f"http://127.0.0.1:{self.member.port}"
+        return self.member.url
 
     async def start(self) -> None:
         """Start it; returns before it is ready."""
@@ -57,7 +61,7 @@ class Supervised:
         """Return when /readyz says so; raises `MemberFailed` when it ends or takes too long."""
         try:
             async with asyncio.timeout(_START_SECONDS):
-                while not await is_ready(self.member.port):
+                while not await is_ready(self.member.url):
                     if self._child is not None and self._child.exit_code is not None:
                         raise self._failure(f"ended with exit code {self._child.exit_code}")
                     await asyncio.sleep(_POLL_SECONDS)
@@ -65,19 +69,35 @@ class Supervised:
             raise self._failure(f"was not ready within {_START_SECONDS:.0f} s") from None
 
     async def watch(self) -> None:
-        """Start it again whenever it dies, until cancelled; at once the first time."""
+        """Start it again whenever it dies, until cancelled; at once the first time.
+
+        A machine that has no memory or process to spare for it at the moment is asked again.
+        """
         deaths = 0
         while self._child is not None:
             began = asyncio.get_running_loop().time()
             code = await self._child.wait()
+            await self.on_death(self._child.pid, code)
             lived = asyncio.get_running_loop().time() - began
             deaths = 1 if lived > 2 * _BACKOFF_SECONDS[-1] else deaths + 1
-            pause = _BACKOFF_SECONDS[min(deaths, len(_BACKOFF_SECONDS)) - 1]
-            next_ = f"starting it again in {pause:g} s" if pause else "starting it again"
-            self._tell(f"{self.member.name} died ({_cause(code)}); {next_}. Log: {self.log}")
-            await asyncio.sleep(pause)
-            await self.start()
+            await self._pause(f"died ({_cause(code)})", deaths)
+            while (failure := await self._failure_to_start()) is not None:
+                deaths += 1
+                await self._pause(f"could not be started ({failure})", deaths)
             self.on_restart()
+
+    async def _pause(self, what: str, failures: int) -> None:
+        pause = _BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS)) - 1]
+        next_ = f"starting it again in {pause:g} s" if pause else "starting it again"
+        self._tell(f"{self.member.name} {what}; {next_}. Log: {self.log}")
+        await asyncio.sleep(pause)
+
+    async def _failure_to_start(self) -> OSError | None:
+        try:
+            await self.start()
+        except OSError as error:
+            return error
+        return None
 
     async def stop(self, patience: float) -> None:
         """TERM, then KILL after `patience` seconds; whatever it still held is taken up later."""
@@ -98,17 +118,29 @@ class Supervised:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
 
+    @property
+    def last_lines(self) -> list[str]:
+        """The end of its log."""
+        with self.log.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            return log.read().decode(errors="replace").splitlines()[-_TAIL_LINES:]
+
     def _failure(self, what: str) -> MemberFailed:
-        lines = self.log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
+        lines = self.last_lines
         tail = "\n".join(f"    {line}" for line in lines) or "    (it printed nothing)"
         return MemberFailed(f"{self.member.name} {what}. The end of {self.log}:\n{tail}")
 
 
-async def is_ready(port: int) -> bool:
-    """Whether the process on this port answers /readyz with 200."""
+async def _nobody_cares(pid: int, code: int) -> None:
+    pass
+
+
+async def is_ready(url: str) -> bool:
+    """Whether the process at this address answers /readyz with 200."""
+    parts = urlsplit(url)
     try:
         async with asyncio.timeout(2):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
             try:
                 writer.write(b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n")
                 return b" 200 " in await reader.readline()

@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 
 from infra.local.ports import Ports, is_free
 from infra.local.servers import Urls
-from infra.roles.ports import USUAL, is_loopback
+from infra.roles.ports import USUAL, is_loopback, url_at
 from infra.settings import URL_FIELDS, variable
 from pipeline.config import Settings
 
 LOOPBACK = "127.0.0.0/8,::1/128"
+LOCALHOST = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Member:
 
     role: str
     number: int
+    host: str
     port: int
     argv: tuple[str, ...]
     environment: Mapping[str, str] = field(repr=False)
@@ -55,6 +57,11 @@ class Member:
     def name(self) -> str:
         """`worker-2`: in messages, and of its log file."""
         return f"{self.role}-{self.number}"
+
+    @property
+    def url(self) -> str:
+        """Its own HTTP address, as this machine reaches it."""
+        return url_at(self.host, self.port)
 
 
 def given_urls(environment: Mapping[str, str] = os.environ) -> Urls:
@@ -67,18 +74,31 @@ def given_urls(environment: Mapping[str, str] = os.environ) -> Urls:
 
 
 def members(plan: Plan, settings: Settings, urls: Urls, url: str) -> Iterator[Member]:
-    """Every process of the plan. `url` is where clients find the gateway (or the balancer)."""
+    """Every process of the plan. `url` is where clients find the gateway (or the balancer).
+
+    Only what clients come in by takes the address that was asked for; all else is this machine's.
+    """
     ports = _Choice(plan)
     options = {"worker": tuple(_of_workers(plan, settings, urls))}
     for role, count in plan.counts.items():
         for number in range(1, count + 1):
-            port = _port_of_url(url) if (role, count) == ("gateway", 1) else ports.of(role, number)
+            host, port = LOCALHOST, _port_of_url(url)
+            if (role, count) == ("gateway", 1):
+                host = settings.http_host
+            else:
+                port = ports.of(role, number)
             yield Member(
                 role,
                 number,
+                host,
                 port,
                 (sys.executable, "-P", "-m", "infra.cli", role, *options.get(role, ())),
-                environment(settings, urls, url) | {"DUEQ_HTTP_PORT": str(port)},
+                environment(settings, urls, url)
+                | {
+                    "DUEQ_HTTP_HOST": host,
+                    "DUEQ_HTTP_FRONT_HOST": settings.front_host,
+                    "DUEQ_HTTP_PORT": str(port),
+                },
             )
 
 
@@ -92,7 +112,8 @@ def front_port(plan: Plan) -> int:
 def may_run_commands(settings: Settings, urls: Urls) -> bool:
     """Jobs of kind command run only when nobody but this machine can submit one."""
     hosts = [urlsplit(each or "").hostname for each in (urls.amqp, urls.mongo, urls.redis)]
-    return all(is_loopback(host) for host in (settings.http_host, *hosts))
+    ours = (settings.http_host, settings.front_host)
+    return all(is_loopback(host) for host in (*ours, *hosts))
 
 
 def environment(settings: Settings, urls: Urls, url: str) -> dict[str, str]:

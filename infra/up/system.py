@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from infra.local import install
 from infra.local.haproxy import Balancer
 from infra.local.ports import is_free
 from infra.local.servers import LocalServers, Urls, parts_for
+from infra.roles.ports import url_at
 from infra.settings import URLS_FILE
+from infra.up.death import death_of, report
 from infra.up.member import MemberFailed, Supervised
 from infra.up.plan import Plan, front_port, members
 from pipeline.config import Settings
@@ -59,15 +62,21 @@ class System:
         port = front_port(self._plan)
         if not is_free(port):
             raise MemberFailed(f"port {port} is taken: name another with --port (0: any free one)")
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = url_at(self._settings.http_host, port)
         for member in members(self._plan, self._settings, self.urls, self.url):
             supervised = Supervised(member, self._plan.data, self._tell)
             supervised.on_restart = self._write
+            if member.role == "worker":
+                supervised.on_death = partial(self._tell_of_death, supervised)
             self._members.append(supervised)
         await self._start_members()
         if self._plan.gateways > 1:
             await self._start_balancer(port)
         self._write()
+
+    async def _tell_of_death(self, member: Supervised, pid: int, code: int) -> None:
+        if self.urls.redis is not None:
+            await report(death_of(member, pid, code), self.urls.redis)
 
     def _missing(self) -> list[install.Part]:
         needed = list(parts_for(self._given))

@@ -21,7 +21,9 @@ from pipeline.broker.connection import (
     disconnect,
     open_channel,
 )
+from pipeline.broker.exact import Line, properties_of
 from pipeline.broker.topology import SUBMIT_QUEUE, declare
+from pipeline.domain.properties import text_of
 from pipeline.ports import Clock, Delivery
 
 PROBE_SECONDS = 30.0
@@ -46,7 +48,8 @@ class Consumer:
         self.lost = False
         self._channel = channel
         self._name = ""
-        self._channels: dict[bool, AbstractChannel] = {}
+        self._answering: AbstractChannel | None = None
+        self._parking: Line | None = None
         self._waiting: deque[Delivery] = deque()
         self._unanswered: dict[int, None] = {}
         self._answered: set[int] = set()
@@ -81,18 +84,20 @@ class Consumer:
         """Called for every message: nothing here may fail, and nothing that can wait is done."""
         tag = message.delivery_tag
         assert tag is not None
-        properties = message.header.properties
+        raw, values = properties_of(message)
         self._unanswered[tag] = None
         self._waiting.append(
             Delivery(
                 body=message.body,
                 routing_key=message.routing_key or "",
-                content_type=properties.content_type,
-                message_id=properties.message_id,
-                reply_to=properties.reply_to,
-                correlation_id=properties.correlation_id,
+                content_type=text_of(values, "content_type"),
+                message_id=text_of(values, "message_id"),
+                reply_to=text_of(values, "reply_to"),
+                correlation_id=text_of(values, "correlation_id"),
                 times=_times(message),
                 token=Receipt(self, tag, message),
+                exchange=message.exchange or "",
+                properties=raw,
             )
         )
         self._woken.set()
@@ -164,13 +169,17 @@ class Consumer:
         except BROKER_ERRORS:
             self.give_up()
 
-    async def channel(self, *, confirms: bool) -> AbstractChannel:
-        """A channel for publishing, so that a refused publish does not close the consuming one."""
-        channel = self._channels.get(confirms)
-        if channel is None or channel.is_closed:
-            channel = await open_channel(self.connection, confirms=confirms)
-            self._channels[confirms] = channel
-        return channel
+    async def answering(self) -> AbstractChannel:
+        """A channel for replies, so that a refused one does not close the consuming one."""
+        if self._answering is None or self._answering.is_closed:
+            self._answering = await open_channel(self.connection, confirms=False)
+        return self._answering
+
+    async def parking(self) -> Line:
+        """One for what is set aside, with confirms."""
+        if self._parking is None or not self._parking.is_usable:
+            self._parking = Line(await open_channel(self.connection, confirms=True))
+        return self._parking
 
     async def close(self) -> None:
         """Stop consuming and return everything unanswered to the queue, once."""

@@ -6,14 +6,11 @@ ones are passed over.
 """
 
 import asyncio
-import struct
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 
-import pamqp.frame
 from pamqp.commands import Basic
-from pamqp.header import ContentHeader
 
 from pipeline.broker.connection import (
     CALL_SECONDS,
@@ -23,17 +20,16 @@ from pipeline.broker.connection import (
     heed_cancel,
 )
 from pipeline.broker.consumer import Consumer, Receipt
+from pipeline.broker.parked import Notes, parked_properties
 from pipeline.broker.topology import PARKED
 from pipeline.domain.errors import Rejected, Unavailable, UnknownOutcome
-from pipeline.ports import Chance, Clock, Delivery
+from pipeline.ports import Chance, Clock, Delivery, Remains
 from pipeline.telemetry import log
 
 _log = log(__name__)
 PREFETCH = 500
 """A message may be 1 MiB: this many is what a process may have to hold."""
-MAX_HEADER_BYTES = 100_000
-"""A header frame beyond the broker's frame size (128 KiB) would close the connection."""
-PERSISTENT, TRANSIENT = 2, 1
+TRANSIENT = 1
 OURS = "dueq."
 
 
@@ -43,6 +39,7 @@ class RabbitMailbox:
     def __init__(self, url: str, clock: Clock, chance: Chance, prefetch: int = PREFETCH) -> None:
         self._url = url
         self._clock = clock
+        self._chance = chance
         self._prefetch = prefetch
         self._backoff = Backoff(clock, chance)
         self._consumer: Consumer | None = None
@@ -89,20 +86,19 @@ class RabbitMailbox:
             if not consumer.lost:
                 await consumer.ack(its_tags)
 
-    async def park(self, delivery: Delivery, body: bytes, error: Rejected) -> None:
+    async def park(
+        self, delivery: Delivery, body: bytes, error: Rejected, remains: Remains | None = None
+    ) -> None:
         """Set `body` aside with the reason, confirmed; that of a lost connection comes again."""
-        receipt = _receipt(delivery)
-        if receipt.consumer.lost:
+        consumer = _receipt(delivery).consumer
+        if consumer.lost:
             return
+        notes = Notes(self._chance.token(), self._clock.now(), error)
+        properties = parked_properties(delivery, remains, notes)
         with broker_errors(UnknownOutcome):
             async with asyncio.timeout(CALL_SECONDS):
-                channel = await receipt.consumer.channel(confirms=True)
-                await channel.basic_publish(
-                    body,
-                    exchange=PARKED,
-                    properties=_parked_properties(receipt, error),
-                    mandatory=True,
-                )
+                line = await consumer.parking()
+                await line.publish(body, PARKED, "", properties)
 
     async def reply(self, delivery: Delivery, body: bytes) -> None:
         """Answer, if there is somebody to answer; nobody may make us write to our own queues.
@@ -115,7 +111,7 @@ class RabbitMailbox:
             return
         with suppress(Unavailable), broker_errors(Unavailable):
             async with asyncio.timeout(CALL_SECONDS):
-                channel = await consumer.channel(confirms=False)
+                channel = await consumer.answering()
                 await channel.basic_publish(
                     body, routing_key=target, properties=_reply_properties(delivery)
                 )
@@ -142,51 +138,3 @@ def _reply_properties(delivery: Delivery) -> Basic.Properties:
         correlation_id=delivery.correlation_id,
         delivery_mode=TRANSIENT,
     )
-
-
-def _parked_properties(receipt: Receipt, error: Rejected) -> Basic.Properties:
-    """The sender's own properties with our reason; without his headers where they do not fit.
-
-    `user_id` and `expiration` are left out: the broker would refuse the one from us, and by the
-    other the parked message would vanish.
-    """
-    original = receipt.message.header.properties
-    reason = {
-        "dueq-code": error.code,
-        "dueq-error": _one_header(str(error)),
-        "dueq-pointer": _one_header(error.flaws[0].pointer if error.flaws else ""),
-    }
-    kept = {
-        name: value
-        for name, value in (original.headers or {}).items()
-        if name not in ("CC", "BCC", "x-delivery-count")
-    }
-    properties = Basic.Properties(
-        content_type=original.content_type,
-        content_encoding=original.content_encoding,
-        headers={**kept, **reason},
-        delivery_mode=PERSISTENT,
-        priority=original.priority,
-        correlation_id=original.correlation_id,
-        reply_to=original.reply_to,
-        message_id=original.message_id,
-        timestamp=original.timestamp,
-        message_type=original.message_type,
-        app_id=original.app_id,
-    )
-    if not _fits(properties):
-        properties.headers = dict(reason)
-    return properties
-
-
-def _one_header(text: str) -> str:
-    return text[:1000].encode(errors="replace").decode()
-
-
-def _fits(properties: Basic.Properties) -> bool:
-    """Whether it can be written again: not every table that can be read can be."""
-    try:
-        frame = pamqp.frame.marshal(ContentHeader(properties=properties), 1)
-    except (TypeError, ValueError, OverflowError, struct.error):
-        return False
-    return len(frame) <= MAX_HEADER_BYTES

@@ -1,7 +1,9 @@
 """The broker as a target of amqp jobs: a connection of its own, a channel for each exchange.
 
 An exchange that does not exist costs the channel it was named on: with one for each exchange that
-hurts only the jobs that made the same mistake. Messages are persistent, mandatory and confirmed.
+hurts only the jobs that made the same mistake. Messages are mandatory and confirmed; what they say
+is the caller's. One whose `message_id` is its own shares the channel with others in flight; those
+that say what they like (`publish_alone`) go one at a time, on a few channels more.
 `Rejected` means that the broker refused the message (`no_such_exchange`, `unroutable`, …),
 `Unavailable` that nothing was sent, `UnknownOutcome` that it may have arrived.
 """
@@ -9,15 +11,14 @@ hurts only the jobs that made the same mistake. Messages are persistent, mandato
 import asyncio
 import struct
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Self
 
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import PublishError
 from aiormq.abc import AbstractChannel
 from aiormq.exceptions import ChannelAccessRefused, ChannelClosed, ChannelNotFoundEntity
-from pamqp.commands import Basic
 
 from pipeline.broker.connection import (
     SERVER,
@@ -27,10 +28,11 @@ from pipeline.broker.connection import (
     open_channel,
     takes_publishes,
 )
+from pipeline.broker.exact import ExactProperties, GivenUp, Line, Returned
 from pipeline.domain.errors import Flaw, Rejected, Unavailable, UnknownOutcome
 
 _CHANNELS = 64
-_PERSISTENT = 2
+_LINES = 8
 _NOT_ENCODABLE = (ValueError, TypeError, OverflowError, struct.error)
 
 
@@ -42,6 +44,8 @@ class RabbitTarget:
         self._timeout = timeout
         self._connection: AbstractConnection | None = None
         self._channels: OrderedDict[str, AbstractChannel] = OrderedDict()
+        self._lines: dict[tuple[str, int], Line] = {}
+        self._next_line = 0
         self._opening = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -52,22 +56,13 @@ class RabbitTarget:
             await disconnect(self._connection)
 
     async def publish(
-        self,
-        *,
-        exchange: str,
-        routing_key: str,
-        body: bytes,
-        content_type: str,
-        headers: Mapping[str, str | int | float | bool],
-        message_id: str,
+        self, *, exchange: str, routing_key: str, body: bytes, properties: bytes, message_id: str
     ) -> None:
-        """Return when the broker has confirmed that the message is in at least one queue."""
-        properties = Basic.Properties(
-            content_type=content_type,
-            delivery_mode=_PERSISTENT,
-            headers=dict(headers),
-            message_id=message_id,
-        )
+        """Return when the broker has confirmed that the message is in at least one queue.
+
+        `properties` are the bytes of all of them; they must hold this `message_id`, and nothing
+        else in flight may have it.
+        """
         with broker_errors(Unavailable), _refusals():
             channel = await self._channel_for(exchange)
         with broker_errors(UnknownOutcome), _refusals():
@@ -76,9 +71,38 @@ class RabbitTarget:
                     body,
                     exchange=exchange,
                     routing_key=routing_key,
-                    properties=properties,
+                    properties=ExactProperties(properties, message_id),
                     mandatory=True,
                 )
+
+    async def publish_alone(
+        self, *, exchange: str, routing_key: str, body: bytes, properties: bytes
+    ) -> None:
+        """The same for properties that may hold anything.
+
+        A message that waited behind one that the broker refused takes another line.
+        """
+        while True:
+            with broker_errors(Unavailable), _refusals():
+                line = await self._line_for(exchange)
+            with broker_errors(UnknownOutcome), _refusals(), suppress(GivenUp):
+                async with asyncio.timeout(self._timeout):
+                    await line.publish(body, exchange, routing_key, properties)
+                return
+
+    async def _line_for(self, exchange: str) -> Line:
+        """The next of a few, so that one slow confirm does not hold up all."""
+        number = self._next_line = (self._next_line + 1) % _LINES
+        async with self._opening:
+            connection = await self._connected()
+            line = self._lines.pop((exchange, number), None)
+            if line is None or not line.is_usable:
+                await _close(line)
+                line = Line(await self._open(connection, exchange))
+            self._lines[exchange, number] = line
+            if len(self._lines) > _CHANNELS:
+                await _close(self._lines.pop(next(iter(self._lines))))
+            return line
 
     async def _channel_for(self, exchange: str) -> AbstractChannel:
         async with self._opening:
@@ -107,6 +131,7 @@ class RabbitTarget:
         connection = self._connection
         if connection is None or connection.is_closed:
             self._channels.clear()
+            self._lines.clear()
             connection = self._connection = await connect(self._url, "target")
         if not takes_publishes(connection):
             raise Unavailable(SERVER, "it takes no messages at the moment")
@@ -120,12 +145,17 @@ class RabbitTarget:
                 await channel.close()
 
 
+async def _close(line: Line | None) -> None:
+    if line is not None and not line.channel.is_closed:
+        await line.channel.close()
+
+
 @contextmanager
 def _refusals() -> Iterator[None]:
     """What the broker says about the message itself."""
     try:
         yield
-    except PublishError:
+    except (PublishError, Returned):
         raise _refused("unroutable", "routing_key", "no queue takes it") from None
     except ChannelNotFoundEntity:
         raise _refused("no_such_exchange", "exchange", "does not exist") from None

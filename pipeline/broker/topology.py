@@ -23,6 +23,7 @@ from pipeline.broker.connection import (
     open_channel,
     wire_of,
 )
+from pipeline.domain.delayed import DELAY_EXCHANGE
 from pipeline.domain.envelope import ACCEPTED_KEY, SUBMIT_KEY
 from pipeline.domain.errors import Unavailable
 from pipeline.ports import Clock
@@ -51,11 +52,17 @@ class Binding:
     routing_key: str = ""
 
 
-EXCHANGES = (Exchange(JOBS, "topic"), Exchange(EVENTS, "topic"), Exchange(PARKED, "fanout"))
+EXCHANGES = (
+    Exchange(JOBS, "topic"),
+    Exchange(DELAY_EXCHANGE, "topic"),
+    Exchange(EVENTS, "topic"),
+    Exchange(PARKED, "fanout"),
+)
 QUEUES = (SUBMIT_QUEUE, PARKED_QUEUE)
 BINDINGS = (
     Binding(JOBS, SUBMIT_QUEUE, SUBMIT_KEY),
     Binding(JOBS, SUBMIT_QUEUE, ACCEPTED_KEY),
+    Binding(DELAY_EXCHANGE, SUBMIT_QUEUE, "#"),
     Binding(PARKED, PARKED_QUEUE),
 )
 
@@ -129,7 +136,7 @@ async def check_broker(url: str) -> BrokerReport:
 
 
 async def declare_topology(url: str, clock: Clock) -> None:
-    """Connect, `declare`, leave; raises `Unavailable`. For `dueq up`, before anything is ready."""
+    """Connect, `declare`, leave; raises `Unavailable`. Ingest, watcher and worker begin so."""
     with broker_errors(Unavailable):
         connection = await connect(url, "topology")
         try:

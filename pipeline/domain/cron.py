@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -30,7 +31,8 @@ _NICKNAMES = {
 _FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day", 1, 28), ("month", 1, 12), ("weekday", 0, 6))
 _SPREAD = re.compile(r"H(?:\((\d+)-(\d+)\))?(?:/(\d+))?")
 _NEAR = timedelta(hours=27)
-"""No zone has ever moved its clocks by more than a day and an hour; look this far for a change."""
+"""No zone has ever moved its clocks by more than a day; from any full hour look this far for a
+change."""
 
 
 class Gap(StrEnum):
@@ -153,11 +155,17 @@ class Cron:
 
     def _clock_change_near(self, instant: datetime) -> timedelta:
         """By how much the clock changes around `instant`; nothing if it does not."""
-        offsets = {
-            (instant + step * _STEP).astimezone(self.zone).utcoffset() or timedelta(0)
-            for step in range(-_STEPS, _STEPS + 1)
-        }
-        return max(offsets) - min(offsets)
+        return _clock_change_near(self.zone, instant.replace(minute=0, second=0, microsecond=0))
+
+
+@lru_cache(maxsize=4096)
+def _clock_change_near(zone: ZoneInfo, hour: datetime) -> timedelta:
+    """Remembered, because the schedules of one zone all ask about the same hours."""
+    offsets = {
+        (hour + step * _STEP).astimezone(zone).utcoffset() or timedelta(0)
+        for step in range(-_STEPS, _STEPS + 1)
+    }
+    return max(offsets) - min(offsets)
 
 
 _EPOCH = datetime(2024, 1, 1)  # noqa: DTZ001 - a wall-clock time
@@ -189,10 +197,24 @@ def read_cron(
     try:
         next(CronSim(fields, _EPOCH))
     except CronSimError as error:
-        raise ValueError(str(error).replace("Bad ", "bad ")) from None
+        raise ValueError(_why_not(fields, error)) from None
     except StopIteration:
         raise ValueError("it never fires: there is no such date") from None
     return Cron(text, fields, zone, gap, repeat)
+
+
+def _why_not(fields: str, error: CronSimError) -> str:
+    """cronsim's complaint; of 30 February it says only that the day is bad."""
+    minute, hour, day, month, weekday = fields.split()
+    try:
+        CronSim(f"{minute} {hour} {day} * {weekday}", _EPOCH)
+    except CronSimError:
+        return str(error).replace("Bad ", "bad ")
+    try:
+        CronSim(f"{minute} {hour} * {month} {weekday}", _EPOCH)
+    except CronSimError:
+        return str(error).replace("Bad ", "bad ")
+    return f"bad day-of-month: it never fires, for there is no day {day} in month {month}"
 
 
 def _spread(part: str, index: int, seed: str) -> str:

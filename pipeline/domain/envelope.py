@@ -39,6 +39,11 @@ def encode_accepted(submissions: Sequence[Submission]) -> Iterator[bytes]:
         yield b"[" + b",".join(parts) + b"]"
 
 
+def encode_element(submission: Submission) -> bytes:
+    """One of them alone, with its identity; the reader takes it as it takes an array."""
+    return to_json(_envelope(submission))
+
+
 def _envelope(submission: Submission) -> dict[str, Any]:
     envelope: dict[str, Any] = {
         "id": submission.id,

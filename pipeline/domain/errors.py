@@ -4,7 +4,7 @@ DueQError
 ├── Rejected        the request is wrong and stays wrong: mend it (HTTP 422, AMQP: parked)
 ├── NotFound        there is no such job, queue or schedule (404)
 ├── Conflict        the job is not in a state that allows this (409)
-├── LeaseLost       the attempt is not ours any more: stop, write nothing (workers only)
+├── Outdated        it has changed since the caller read it: read it again (412)
 └── Unavailable     a server does not answer: the same again later may work (503, Retry-After)
     └── UnknownOutcome   the write may or may not have happened: read before repeating it
 """
@@ -49,8 +49,8 @@ class Conflict(DueQError):
     """It exists, but its state does not allow this."""
 
 
-class LeaseLost(DueQError):
-    """The attempt ended without us: another record stands."""
+class Outdated(DueQError):
+    """It has changed since the caller read it."""
 
 
 class Unavailable(DueQError):

@@ -14,8 +14,6 @@ from typing import Any, assert_never
 from pipeline.domain.job import Job, OnLost, Reason
 from pipeline.domain.states import Event
 
-MAX_LOST = 3
-"""So many losses make a job poison: it takes its workers down."""
 _LONGEST_DELAY = timedelta(days=366)
 """What a server may ask for by Retry-After; no due time may lie beyond what MongoDB can write."""
 
@@ -68,9 +66,10 @@ class TimedOut:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Its worker vanished: the lease ran out."""
+    """Its worker vanished: the lease ran out. `report` is what is known of the end of it."""
 
     error: ErrorInfo
+    report: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,18 @@ class Released:
     """Its worker gave it back unfinished, to be run again at once."""
 
 
-Ending = Succeeded | Failed | TimedOut | Lost | Cancelled | Released
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Not begun: it would have been in vain now. Given back, due again after `delay`.
+
+    Nothing of it was done, so it counts as nothing, whatever `on_lost` says (H6).
+    """
+
+    error: ErrorInfo
+    delay: timedelta
+
+
+Ending = Succeeded | Failed | TimedOut | Lost | Cancelled | Released | Held
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +164,7 @@ def _outcome(ending: Ending) -> Outcome:
             return Outcome.LOST
         case Cancelled():
             return Outcome.CANCELLED
-        case Released():
+        case Released() | Held():
             return Outcome.RELEASED
         case _:
             assert_never(ending)
@@ -176,6 +186,8 @@ def _decide(job: Job, ending: Ending, lot: float) -> Decision:
             return Decision(Event.CANCEL)
         case Released():
             return Decision(Event.RELEASE)
+        case Held(delay=delay):
+            return Decision(Event.RELEASE, delay=min(delay, _LONGEST_DELAY))
         case _:
             assert_never(ending)
 
@@ -192,6 +204,6 @@ def _after_failure(job: Job, lot: float, after: timedelta | None) -> Decision:
 def _after_loss(job: Job) -> Decision:
     if job.spec.on_lost is OnLost.DEAD:
         return Decision(Event.DIE, reason="lost")
-    if job.losses + 1 >= MAX_LOST:
+    if job.losses + 1 >= job.spec.max_lost:
         return Decision(Event.DIE, reason="poison")
     return Decision(Event.LOSE)

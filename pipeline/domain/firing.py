@@ -4,18 +4,21 @@ Pure: any number of watchers that look at one moment decide alike. Where two loo
 moments and differ, the fire's job is the same one, and a fire time that has a job was not skipped.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from itertools import takewhile
 
 from pipeline.domain.schedule import LEAD, Misfire, Overlap, Schedule, fires_after
 
 ON_TIME = timedelta(seconds=5)
-"""A fire looked at later than this was missed: nobody was watching when it came."""
+"""A fire looked at within this is on time. Later it was missed, unless whoever looks was watching
+when it came and is only slow: ten thousand may fire in one second."""
 MAX_CATCH_UP = 100
 """So many fires of one schedule are made up for, or wait for a run to end; no more."""
+_DETAILED = 20
+"""So many of the newest are told apart beyond those that are made up for; a schedule fires nine
+times at most from `ON_TIME` ago to `LEAD` ahead."""
 _FIRST_WINDOW = timedelta(minutes=2)
 _MS = timedelta(milliseconds=1)
 
@@ -31,6 +34,8 @@ class SkipReason(StrEnum):
     """More than a hundred were missed, or waited for a run to end; these are the oldest."""
     OVERLAP = "overlap"
     """A job of an earlier fire time had not ended, or a later one took its place."""
+    REFUSED = "refused"
+    """MongoDB will never take its job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,32 +65,33 @@ class Plan:
     fired_until: datetime | None
     is_held: bool = False
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing has come."""
-        return not self.runs and not self.skips
 
-
-def decide(schedule: Schedule, now: datetime, *, busy: bool) -> Plan:
+def decide(
+    schedule: Schedule, now: datetime, *, busy: bool, watched_since: datetime | None = None
+) -> Plan:
     """What becomes of all that has come by `now`.
 
-    `busy`: a job of an earlier fire time than `next_fire_at` has not ended.
+    `busy`: a job of an earlier fire time than the one that would run has not ended.
+    `watched_since`: whoever asks has been looking without a break since then; None: not at all.
     """
     overlap = schedule.spec.overlap
     come = _come(schedule, now + LEAD if overlap is Overlap.ALLOW else now)
     if not come.times:
         return Plan((), (), schedule.next_fire_at, schedule.fired_until, schedule.is_held)
-    judged = _judge_held(come) if schedule.is_held else _judge(come, schedule, now)
-    plan = Plan(judged.runs, judged.skips, schedule.next_after(come.times[-1]), come.times[-1])
+    on_time_from = min(now - ON_TIME, watched_since or now)
+    judged = _judge_held(come) if schedule.is_held else _judge(come, schedule, now, on_time_from)
+    plan = Plan(judged.runs, judged.skips, come.following, come.times[-1])
     return _apart(plan, schedule, overlap, busy=busy)
 
 
 @dataclass(frozen=True, slots=True)
 class _Come:
-    """The newest fire times that have come, oldest first; `older` stands for all before them."""
+    """The newest fire times that have come, oldest first; `older` stands for all before them,
+    `following` is the first that has not come."""
 
     times: Sequence[datetime]
     older: tuple[datetime, datetime] | None
+    following: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,26 +104,43 @@ def _come(schedule: Schedule, until: datetime) -> _Come:
     """Looks back in growing windows: after a year's outage nobody walks through all of it."""
     first = schedule.next_fire_at
     if first is None or first > until:
-        return _Come((), None)
-    window = _FIRST_WINDOW
+        return _Come((), None, first)
+    rule, most, window = schedule.rule, _most(schedule), _FIRST_WINDOW
     while True:
         start = max(first - _MS, until - window)
-        fires = fires_after(schedule.spec, schedule.rule, start)
-        times = list(takewhile(lambda fire: fire <= until, fires))
+        times, following = _split(fires_after(schedule.spec, rule, start), until)
         if start < first:
             times = times or [first]
-        if start < first or len(times) > 2 * MAX_CATCH_UP:
-            newest = times[-2 * MAX_CATCH_UP :]
-            return _Come(newest, (first, newest[0] - _MS) if newest[0] > first else None)
+        if start < first or len(times) > most:
+            newest = times[-most:]
+            older = (first, newest[0] - _MS) if newest[0] > first else None
+            return _Come(newest, older, following)
         window *= 4
+
+
+def _most(schedule: Schedule) -> int:
+    makes_up = schedule.is_held or schedule.spec.misfire is Misfire.ALL
+    return _DETAILED + (MAX_CATCH_UP if makes_up else 0)
+
+
+def _split(
+    fires: Iterator[datetime], until: datetime
+) -> tuple[Sequence[datetime], datetime | None]:
+    """Those up to `until`, and the first after it."""
+    times: list[datetime] = []
+    for fire in fires:
+        if fire > until:
+            return times, fire
+        times.append(fire)
+    return times, None
 
 
 # -- misfires
 
 
-def _judge(come: _Come, schedule: Schedule, now: datetime) -> _Judged:
+def _judge(come: _Come, schedule: Schedule, now: datetime, on_time_from: datetime) -> _Judged:
     """Those on time run; of those that were missed, what the policy says."""
-    late = [fire for fire in come.times if now - fire > ON_TIME]
+    late = [fire for fire in come.times if fire < on_time_from]
     timely = [Run(fire, is_catch_up=False) for fire in come.times[len(late) :]]
     kept = _made_up_for(late, schedule, now, has_timely=any(run.fire_time <= now for run in timely))
     dropped = late[: len(late) - len(kept)]

@@ -24,6 +24,11 @@ def id_of_element(key: str, index: int) -> str:
     return id_of_key(f"{key}/{index}")
 
 
+def id_of_schedule(key: str) -> str:
+    """The id of the schedule created under an idempotency key."""
+    return id_of_key(f"schedule/{key}")
+
+
 def id_of_fire(schedule_id: str, fire_time: datetime) -> str:
     """The id of the job that a schedule's fire time makes."""
     return str(uuid5(_NAMESPACE, f"fire/{schedule_id}/{fire_time.astimezone(UTC).isoformat()}"))

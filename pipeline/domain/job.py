@@ -5,11 +5,12 @@ one and the instant it was accepted, a job also has a state. Parsing happens onc
 """
 
 import re
+from base64 import b64decode
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -24,8 +25,13 @@ from pydantic import (
     model_validator,
 )
 
+from pipeline.domain.command_work import Command, work_of
+from pipeline.domain.command_work import CommandWork as CommandWork
+from pipeline.domain.http_work import HttpWork
 from pipeline.domain.instants import whole_ms_down, whole_ms_up
+from pipeline.domain.limits import KeyLimit
 from pipeline.domain.priority import DEFAULT, HIGHEST, LOWEST
+from pipeline.domain.properties import check_properties, properties_from_json, read_headers
 from pipeline.domain.retry import RetryPolicy
 from pipeline.domain.states import State
 
@@ -62,13 +68,24 @@ def _fits_amqp(value: str) -> str:
     return value
 
 
+def _is_base64(value: str) -> str:
+    try:
+        b64decode(value, validate=True)
+    except ValueError:
+        raise ValueError("must be base64") from None
+    return value
+
+
 Instant = Annotated[AwareDatetime, BeforeValidator(_is_rfc3339), AfterValidator(_in_range)]
 Delay = Annotated[FiniteFloat, Strict(), Field(ge=0, le=_TEN_YEARS)]
 Timeout = Annotated[FiniteFloat, Strict(), Field(gt=0, le=30 * 86_400)]
 Priority = Annotated[int, Strict(), Field(ge=LOWEST, le=HIGHEST)]
 QueueName = Annotated[str, Field(pattern=NAME)]
 ShortString = Annotated[str, AfterValidator(_without_nul), AfterValidator(_fits_amqp)]
-Word = Annotated[str, Field(min_length=1), AfterValidator(_without_nul)]
+Octet = Annotated[int, Strict(), Field(ge=0, le=255)]
+MAX_LOST = 3
+"""So many losses make a job poison, unless it says otherwise: it takes its workers down."""
+MaxLost = Annotated[int, Strict(), Field(ge=1, le=100)]
 
 
 class Kind(StrEnum):
@@ -84,70 +101,100 @@ class _Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class HttpWork(_Spec):
-    """Call a URL. A string body is sent as it is, anything else as JSON."""
+class AmqpProperties(_Spec):
+    """The properties of a message. `user_id` is missing: the broker takes none but our own."""
 
-    url: Annotated[str, Field(min_length=1, max_length=8192)]
-    method: Annotated[str, Field(pattern=r"^[A-Z]{1,16}$")] = "GET"
-    headers: Annotated[dict[str, str], Field(max_length=100)] = {}
-    body: Any = None
-    timeout: Timeout = 10.0
-    success: Annotated[
-        list[Annotated[str, Field(pattern=r"^[1-5](xx|\d\d)$")]], Field(min_length=1, max_length=20)
-    ] = ["2xx"]
-    auth: Any = None
+    content_type: ShortString | None = None
+    content_encoding: ShortString | None = None
+    delivery_mode: Octet | None = None
+    priority: Octet | None = None
+    correlation_id: ShortString | None = None
+    reply_to: ShortString | None = None
+    expiration: ShortString | None = None
+    message_id: ShortString | None = None
+    timestamp: Annotated[int, Strict(), Field(ge=0, lt=2**63)] | None = None
+    type: ShortString | None = None
+    app_id: ShortString | None = None
+    cluster_id: ShortString | None = None
 
-    @field_validator("auth")
-    @classmethod
-    def _auth_is_refused(cls, value: object) -> object:
-        raise ValueError("http auth is not offered by this version")
 
-    @field_validator("url")
-    @classmethod
-    def _is_http(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("must be an http or https URL with a host")
-        if parts.username is not None or parts.password is not None:
-            raise ValueError("must not contain a user name or password")
-        if re.search(r"[\x00-\x20\x7f]", value):
-            raise ValueError("must not contain blanks or control characters")
-        _ = parts.port
-        return value
-
-    @field_validator("headers")
-    @classmethod
-    def _headers_are_one_line(cls, value: dict[str, str]) -> dict[str, str]:
-        for name, content in value.items():
-            if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}", name):
-                raise ValueError(f"{name[:40]!r} is not a header name")
-            if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", content):
-                raise ValueError(f"the value of {name!r} contains a control character")
-        return value
+Base64 = Annotated[str, AfterValidator(_is_base64)]
 
 
 class AmqpWork(_Spec):
-    """Publish a message to the default broker. A string body is sent as it is, else as JSON."""
+    """Publish a message to the default broker.
+
+    `body`: a string is sent as it is, anything else as JSON; or `body_base64`: bytes. `headers` are
+    JSON, and `{"!int32": 5}` and the like for the types that JSON does not know. Unless it is
+    `verbatim`, the message is persistent, carries the job's id as `message_id` and the DueQ
+    headers; `properties` goes before. A `verbatim` message is nothing but what stands here;
+    `properties_base64` then holds properties and headers that JSON cannot.
+    """
 
     exchange: ShortString = ""
     routing_key: ShortString = ""
     body: Any = None
-    headers: Annotated[dict[ShortString, str | int | float | bool], Field(max_length=100)] = {}
+    body_base64: Base64 | None = None
+    headers: Annotated[dict[ShortString, Any], Field(max_length=100)] = {}
+    properties: AmqpProperties = AmqpProperties()
+    verbatim: Annotated[bool, Strict()] = False
+    properties_base64: Base64 | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all its properties are ours."""
+        return not self.verbatim and self.properties == AmqpProperties()
+
+    def raw_properties(self, usual: Mapping[str, Any], headers: Mapping[str, Any]) -> bytes:
+        """The properties as they are sent; `usual` and `headers` are ours, if it has ours."""
+        if self.properties_base64 is not None:
+            return b64decode(self.properties_base64)
+        asked = self.properties.model_dump(exclude_none=True)
+        if self.verbatim:
+            return properties_from_json(asked, self.headers)
+        return properties_from_json({**usual, **asked}, {**self.headers, **headers})
+
+    @field_validator("headers")
+    @classmethod
+    def _headers_fit_the_protocol(cls, value: dict[str, Any]) -> dict[str, Any]:
+        properties_from_json({}, value)
+        return value
+
+    @field_validator("properties_base64")
+    @classmethod
+    def _properties_are_readable(cls, value: str | None) -> str | None:
+        if value is not None:
+            check_properties(b64decode(value))
+        return value
 
     @model_validator(mode="after")
-    def _not_our_own(self) -> Self:
-        if self.exchange.startswith("dueq."):
-            raise ValueError("DueQ's own exchanges are not a target")
-        if not self.exchange and self.routing_key.startswith("dueq."):
-            raise ValueError("DueQ's own queues are not a target")
+    def _agrees_with_itself(self) -> Self:
+        if self.body_base64 is not None and self.body is not None:
+            raise ValueError("body and body_base64 exclude each other")
+        if self.properties_base64 is not None and not self._is_raw():
+            raise ValueError("properties_base64 goes with verbatim, without properties and headers")
+        if is_our_own(self.exchange, self.routing_key):
+            raise ValueError("DueQ's own exchanges and queues are not a target")
+        if not self.exchange and any(is_our_own("", key) for key in self._copies()):
+            raise ValueError("DueQ's own queues are not a target, in CC and BCC neither")
         return self
 
+    def _is_raw(self) -> bool:
+        return self.verbatim and not self.headers and self.properties == AmqpProperties()
 
-@dataclass(frozen=True)
-class CommandWork:
-    """Run a command: a string by `/bin/sh -c`, a list of words as it stands."""
+    def _copies(self) -> list[str]:
+        """The routing keys that the headers CC and BCC add."""
+        headers = read_headers(self.raw_properties({}, {}))
+        return [key for name, value in headers if name in ("CC", "BCC") for key in _texts(value)]
 
-    command: str | list[str]
+
+def is_our_own(exchange: str, routing_key: str) -> bool:
+    """Whether a message published so would come back to DueQ by another door."""
+    return (exchange or routing_key).startswith("dueq.")
+
+
+def _texts(value: object) -> list[str]:
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
 
 
 @dataclass(frozen=True)
@@ -178,12 +225,14 @@ class JobSpec(_Spec):
     delay: Delay | None = None
     http: HttpWork | None = None
     amqp: AmqpWork | None = None
-    command: Word | Annotated[list[Word], Field(min_length=1, max_length=1000)] | None = None
+    command: Command | None = None
     task: Annotated[str, Field(pattern=TASK_NAME)] | None = None
     payload: Any = None
     retry: RetryPolicy = RetryPolicy()
     timeout: Timeout = 300.0
     on_lost: OnLost = OnLost.RETRY
+    max_lost: MaxLost = MAX_LOST
+    limits: KeyLimit | None = None
     tags: Annotated[tuple[QueueName, ...], Field(max_length=20)] = ()
     idempotency_key: Annotated[str, Field(min_length=1, max_length=255)] | None = None
     expires_at: Instant | None = None
@@ -226,7 +275,7 @@ class JobSpec(_Spec):
         if self.amqp is not None:
             return self.amqp
         if self.command is not None:
-            return CommandWork(self.command)
+            return work_of(self.command)
         return TaskWork(self.task or "echo", self.payload)
 
     def due_after(self, accepted_at: datetime) -> datetime:
@@ -264,7 +313,8 @@ class Submission:
     @property
     def entry(self) -> "Entry":
         """What Redis has to know of it."""
-        return Entry(self.id, self.spec.queue, self.due_at, self.spec.priority)
+        spec = self.spec
+        return Entry(self.id, spec.queue, self.due_at, spec.priority, spec.limits)
 
 
 Reason = Literal["exhausted", "not_retryable", "poison", "lost", "expired"]
@@ -305,7 +355,8 @@ class Job:
     @property
     def entry(self) -> "Entry":
         """What Redis has to know of it."""
-        return Entry(self.id, self.spec.queue, self.due_at, self.spec.priority)
+        spec = self.spec
+        return Entry(self.id, spec.queue, self.due_at, spec.priority, spec.limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,3 +367,4 @@ class Entry:
     queue: str
     due_at: datetime
     priority: int = DEFAULT
+    limit: KeyLimit | None = None

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -25,7 +26,7 @@ from pydantic import (
 
 from pipeline.domain.cron import Cron, Gap, Repeat, read_cron
 from pipeline.domain.identity import id_of_fire
-from pipeline.domain.instants import whole_ms_up
+from pipeline.domain.instants import whole_ms_down, whole_ms_up
 from pipeline.domain.job import Instant, JobSpec, Submission
 
 LEAD = timedelta(seconds=4)
@@ -58,6 +59,12 @@ def _is_zone(name: str) -> str:
     return name
 
 
+@lru_cache(maxsize=4096)  # thousands of schedules say the same: read once, told apart by nothing
+def _is_cron(text: str) -> str:
+    read_cron(text, ZoneInfo("UTC"), seed="")
+    return text
+
+
 def _has_no_times(job: JobSpec) -> JobSpec:
     for field in ("run_at", "delay", "expires_at", "idempotency_key"):
         if getattr(job, field) is not None:
@@ -74,7 +81,9 @@ class ScheduleSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Annotated[str, Field(max_length=200)] | None = None
-    cron: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    cron: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_is_cron)] | None = (
+        None
+    )
     every: Annotated[FiniteFloat, Strict(), Field(ge=1, le=_TEN_YEARS)] | None = None
     timezone: Annotated[str, Field(max_length=64), AfterValidator(_is_zone)] = "UTC"
     job: Annotated[JobSpec, AfterValidator(_has_no_times)] = JobSpec()
@@ -96,8 +105,6 @@ class ScheduleSpec(BaseModel):
             raise ValueError("gap and repeat go with cron: every follows real time")
         if self.start_at and self.end_at and self.end_at <= self.start_at:
             raise ValueError("end_at must be later than start_at")
-        if self.cron is not None:
-            read_cron(self.cron, ZoneInfo(self.timezone), seed="", gap=self.gap, repeat=self.repeat)
         return self
 
     def rule(self, schedule_id: str, created_at: datetime) -> "Rule":
@@ -106,7 +113,9 @@ class ScheduleSpec(BaseModel):
             zone = ZoneInfo(self.timezone)
             return read_cron(self.cron, zone, seed=schedule_id, gap=self.gap, repeat=self.repeat)
         assert self.every is not None
-        return Every(timedelta(seconds=self.every), whole_ms_up(self.start_at or created_at))
+        # Whole milliseconds, or a fire time that comes back from the store would be another one.
+        period = timedelta(milliseconds=round(self.every * 1000))
+        return Every(period, self.start_at or whole_ms_down(created_at))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +133,8 @@ class Every:
 
     def in_words(self) -> str:
         """As a sentence."""
-        return f"Every {self.period.total_seconds():g} seconds"
+        seconds = self.period.total_seconds()
+        return "Every second" if seconds == 1 else f"Every {seconds:g} seconds"
 
 
 Rule = Cron | Every
@@ -185,7 +195,8 @@ class Schedule:
         self, fire_time: datetime, due_at: datetime, priority: int, now: datetime
     ) -> Submission:
         """The job of a fire: its id is the fire's, so that it is made once (R13)."""
-        own: dict[str, Any] = {"run_at": due_at.isoformat().replace("+00:00", "Z")}
+        run_at = due_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        own: dict[str, Any] = {"run_at": run_at}
         if priority != self.spec.job.priority:
             own["priority"] = priority
         return Submission(

@@ -40,6 +40,8 @@ class Event(StrEnum):
     DIE = "die"
     CANCEL = "cancel"
     EXPIRE = "expire"
+    CHANGE = "change"
+    """Its owner changes what is asked for, or when. What was queued has to be dispatched anew."""
     REDRIVE = "redrive"
     BURY = "bury"
 
@@ -58,6 +60,8 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = MappingProxyType(
         (State.QUEUED, Event.CANCEL): State.CANCELLED,
         (State.PENDING, Event.EXPIRE): State.DEAD,
         (State.QUEUED, Event.EXPIRE): State.DEAD,
+        (State.PENDING, Event.CHANGE): State.PENDING,
+        (State.QUEUED, Event.CHANGE): State.PENDING,
         (State.DEAD, Event.REDRIVE): State.PENDING,
         (State.CANCELLED, Event.REDRIVE): State.PENDING,
         (State.PENDING, Event.BURY): State.BURIED,

@@ -48,10 +48,10 @@ def parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 def entry_words(entries: Sequence[Entry]) -> list[Word]:
-    """Id, due ms, priority of each."""
+    """Id, due ms, priority, limit of each."""
     words: list[Word] = []
     for entry in entries:
-        words += (entry.job_id, to_ms(entry.due_at), entry.priority)
+        words += (entry.job_id, to_ms(entry.due_at), entry.priority, _limit_of(entry))
     return words
 
 
@@ -63,19 +63,29 @@ def lease_words(leases: Sequence[Lease]) -> list[Word]:
     return words
 
 
+def held_words(leases: Sequence[Lease]) -> list[Word]:
+    """Id, owner, limit key of each."""
+    words: list[Word] = []
+    for lease in leases:
+        words += (lease.job_id, owner_of(lease), lease.limit_key or "")
+    return words
+
+
 def return_words(returns: Sequence[tuple[Lease, Entry]]) -> list[Word]:
-    """Id, due ms, priority, owner of each."""
+    """Id, due ms, priority, limit, owner of each."""
     words: list[Word] = []
     for lease, entry in returns:
-        words += (lease.job_id, to_ms(entry.due_at), entry.priority, owner_of(lease))
+        words += (lease.job_id, to_ms(entry.due_at), entry.priority, _limit_of(entry))
+        words.append(owner_of(lease))
     return words
 
 
 def move_words(moves: Sequence[tuple[ExpiredLease, Entry]]) -> list[Word]:
-    """Id, due ms, priority, deadline of each."""
+    """Id, due ms, priority, limit, deadline of each."""
     words: list[Word] = []
     for expired, entry in moves:
-        words += (expired.job_id, to_ms(entry.due_at), entry.priority, expired.deadline_ms)
+        words += (expired.job_id, to_ms(entry.due_at), entry.priority, _limit_of(entry))
+        words.append(expired.deadline_ms)
     return words
 
 
@@ -90,3 +100,8 @@ def expired_words(expired: Sequence[ExpiredLease]) -> list[Word]:
 def owner_of(lease: Lease) -> str:
     """What the lease key holds."""
     return f"{lease.worker} {lease.lease_id}"
+
+
+def _limit_of(entry: Entry) -> str:
+    """The limit and its key; empty if it has none."""
+    return "" if entry.limit is None else f"{entry.limit.text} {entry.limit.key}"

@@ -46,6 +46,18 @@ class Lines:
         except _ScriptUnknown:
             return await self.ask("EVAL", script.text, len(keys), *keys, *words)
 
+    async def run_all(
+        self, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[Word]]]
+    ) -> list[Reply]:
+        """The replies of a script to several (keys, words), sent in one go; not atomic."""
+        known = [("EVALSHA", script.sha, len(keys), *keys, *words) for keys, words in calls]
+        try:
+            return await self.ask_all(*known)
+        except _ScriptUnknown:
+            (keys, words), *_ = calls
+            first = ("EVAL", script.text, len(keys), *keys, *words)
+            return await self.ask_all(first, *known[1:])
+
     async def ask(self, *command: Word) -> Reply:
         """The reply of one command."""
         return (await self.ask_all(command))[0]

@@ -27,11 +27,20 @@ class Key:
 READY = Key(
     "dueq:{<queue>}:ready",
     "zset",
-    "job id → (9 - priority)·10^13 + due time in ms; lowest first",
+    "job id → (9 - priority)·10^13 + due time in ms; lowest first. A limit key of which a job may "
+    "run stands here as `=<key>`, at the score of the first job that waits for it",
 )
-DELAYED = Key("dueq:{<queue>}:delayed", "zset", "job id → due time in ms")
+DELAYED = Key(
+    "dueq:{<queue>}:delayed",
+    "zset",
+    "job id → due time in ms. A limit key without a token stands here as `=<key>`, at the time of "
+    "its next one",
+)
 PRIORITY = Key(
-    "dueq:{<queue>}:priority", "hash", "job id → priority, of delayed jobs whose priority is not 5"
+    "dueq:{<queue>}:priority",
+    "hash",
+    "job id → priority, of delayed jobs whose priority is not 5 or that have a limit: then "
+    "`<priority> <limit> <key>`",
 )
 LEASED = Key("dueq:{<queue>}:leased", "zset", "job id → lease deadline in ms")
 LEASE = Key(
@@ -46,6 +55,42 @@ GRANT = Key(
     "gives the same; expires with the lease",
 )
 PAUSED = Key("dueq:{<queue>}:paused", "string", "`1`: nothing is leased from this queue")
+OWN_LIMIT = Key(
+    "dueq:{<queue>}:limit:own",
+    "string",
+    "the limit of the queue itself. A limit is `<concurrency> <ms between two tokens> <burst>`, 0 "
+    "for what is not limited",
+)
+LIMITED = Key(
+    "dueq:{<queue>}:limit:of", "hash", "job id → `<limit> <key>`, of due jobs that wait for a key"
+)
+WAITS = Key(
+    "dueq:{<queue>}:limit:waits:<key>",
+    "zset",
+    "`<job id> <limit>` of the due jobs that wait for this key, scored as in `ready`",
+)
+LIMIT_KEYS = Key(
+    "dueq:{<queue>}:limit:keys",
+    "zset",
+    "limit key that due jobs wait for → 1: one may run; 2: one of its leases has to end; else the "
+    "time of its next token in ms",
+)
+HELD = Key(
+    "dueq:{<queue>}:limit:held",
+    "hash",
+    "leased job id → limit key, and how many ms of its tokens the lease took, if any",
+)
+RUNNING = Key("dueq:{<queue>}:limit:running", "hash", "limit key → how many of `held` have it")
+ACTIVE = Key(
+    "dueq:{<queue>}:limit:active",
+    "string",
+    "`1` while jobs have limit keys, and for some minutes after",
+)
+SPENT = Key(
+    "dueq:{<queue>}:limit:spent",
+    "hash",
+    "limit key (empty: the queue itself) → until when its tokens are spent, in ms",
+)
 WAKE = Key(
     "dueq:{<queue>}:wake", "list", "at most one token: one sleeping worker should look for work"
 )
@@ -59,15 +104,56 @@ WORKERS = Key("dueq:workers", "set", "ids of workers that are or were alive")
 WORKER = Key(
     "dueq:worker:<id>",
     "hash",
-    "host, pid, queues, concurrency, running, started_at; expires when the worker falls silent",
+    "host, pid, queues, concurrency, running, started_at, seen_ms, version, weights of its queues, "
+    "`over` (`http`: it speaks HTTP with a gateway); expires when the worker falls silent",
+)
+WATCHERS = Key("dueq:watchers", "set", "ids of watchers that are or were alive")
+WATCHER = Key(
+    "dueq:watcher:<id>",
+    "hash",
+    "host, pid, version, started_at, seen_ms; expires when the watcher falls silent",
+)
+PROMISE = Key(
+    "dueq:next:<worker id>:<request>",
+    "string",
+    "the job that this request for work of a worker over HTTP is given, in JSON; expires with the "
+    "lease",
+)
+WRITTEN = Key(
+    "dueq:log:<job id>:<attempt>",
+    "string",
+    "the end (64 KiB) of what an attempt of a worker over HTTP has written; expires some leases "
+    "after its last line, and goes into the execution before",
+)
+DEATH = Key(
+    "dueq:death:<id>",
+    "string",
+    "how the process of a worker ended, in JSON, as `dueq up` saw it; expires after a day",
+)
+LIVE = Key(
+    "dueq:live:<job id>/<attempt>",
+    "string",
+    "what a running attempt has told so far, in JSON: `progress` and the tail of its `log`; expires",
 )
 DISPATCH_WAKE = Key(
     "dueq:dispatch:wake", "list", "at most one token: one sleeping dispatcher should look"
 )
 
+SICK_TARGETS = Key("dueq:{.sick}:targets", "set", "origins that have a hash below, or had one")
+SICK_TARGET = Key(
+    "dueq:{.sick}:target:<origin>",
+    "hash",
+    "a target of http jobs that did not answer: since_ms, until_ms (no request goes there before), "
+    "probe and probe_ms (who may try, and how long that counts), failed_probes, slot_ms (when the "
+    "last of those held back is due), error, `held:<queue>` (how often a job was held back); "
+    "deleted when it answers, expires when nobody asks for it",
+)
+
 EVERY_KEY = (
-    QUEUES, READY, DELAYED, PRIORITY, LEASED, LEASE, GRANT, PAUSED, WAKE, GENERATION,
-    WORKERS, WORKER, DISPATCH_WAKE,
+    QUEUES, READY, DELAYED, PRIORITY, LEASED, LEASE, GRANT, PAUSED, OWN_LIMIT,
+    LIMITED, WAITS, LIMIT_KEYS, HELD, RUNNING, ACTIVE, SPENT, WAKE, GENERATION,
+    WORKERS, WORKER, WATCHERS, WATCHER, DEATH, LIVE, PROMISE, WRITTEN, DISPATCH_WAKE,
+    SICK_TARGETS, SICK_TARGET,
 )  # fmt: skip
 
 
@@ -85,20 +171,29 @@ class QueueKeys:
     paused: str
     generation: str
 
-    @property
-    def waiting(self) -> tuple[str, ...]:
-        """KEYS 1-4 of every script that puts jobs into ready or delayed."""
-        return (self.ready, self.delayed, self.priority, self.wake)
-
-    @property
-    def leases(self) -> tuple[str, ...]:
-        """The leased set and the prefix of the lease keys."""
-        return (self.leased, self.lease_prefix)
+    limit_prefix: str
+    own_limit: str
+    active: str
 
     @property
     def all(self) -> tuple[str, ...]:
-        """KEYS 1-6 of scripts that move between both."""
-        return self.waiting + self.leases
+        """KEYS 1-7 of every script that moves jobs or looks at them."""
+        waiting = (self.ready, self.delayed, self.priority, self.wake)
+        return (*waiting, self.leased, self.lease_prefix, self.limit_prefix)
+
+    @property
+    def ending(self) -> tuple[str, ...]:
+        """KEYS of scripts that end leases, or write them."""
+        return (*self.all, self.own_limit, self.active)
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """KEYS of the script that counts."""
+        return (*self.all, self.paused, self.own_limit)
+
+    def leasing(self, worker: str) -> tuple[str, ...]:
+        """KEYS of the lease script."""
+        return (*self.all, self.grant_prefix + worker, self.paused, self.own_limit, self.active)
 
 
 @lru_cache(maxsize=4096)
@@ -114,4 +209,7 @@ def keys_of(queue: str) -> QueueKeys:
         grant_prefix=GRANT.of(queue),
         paused=PAUSED.of(queue),
         generation=GENERATION.of(queue),
+        limit_prefix=WAITS.of(queue).removesuffix("waits:"),
+        own_limit=OWN_LIMIT.of(queue),
+        active=ACTIVE.of(queue),
     )

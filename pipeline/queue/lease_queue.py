@@ -9,22 +9,26 @@ time passes when it says so; in production the word is empty. (Chosen over short
 waiting, which make a suite slow and, on a busy machine, wrong.)
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from itertools import chain
 from typing import Self
 
 from pipeline.domain.instants import from_ms
 from pipeline.domain.job import Entry
+from pipeline.domain.limits import Limit
 from pipeline.ports import (
     Chance,
     Clock,
+    Death,
     ExpiredLease,
     Grant,
     Incarnation,
+    KeyView,
     Lease,
     Peeked,
     QueueView,
+    WatcherView,
     WorkerView,
 )
 from pipeline.queue import scripts
@@ -34,16 +38,19 @@ from pipeline.queue.batches import (
     each_queue,
     entry_words,
     expired_words,
+    held_words,
     lease_words,
     move_words,
     parts,
     return_words,
 )
-from pipeline.queue.connect import Lines, Word
-from pipeline.queue.keys import DISPATCH_WAKE, QUEUES, keys_of
+from pipeline.queue.connect import Lines, Reply, Word
+from pipeline.queue.keys import DISPATCH_WAKE, QUEUES, SPENT, keys_of
+from pipeline.queue.scripts import Script
 from pipeline.queue.server import ServerFacts, facts_of, read_info
 from pipeline.queue.views import QueueViews
 from pipeline.queue.wakeups import STAND, Wakeups
+from pipeline.queue.watcher_registry import WatcherRegistry
 from pipeline.queue.worker_registry import WorkerRegistry
 
 _PATIENCE = 5.0
@@ -69,8 +76,11 @@ class RedisLeaseQueue:
         self._wakeups = Wakeups(self._standing, self._lines, clock, chance)
         self._views = QueueViews(self._lines, instant)
         self._registry = WorkerRegistry(self._lines)
+        self._watchers = WatcherRegistry(self._lines)
         self._instant = instant
         self._introduced: set[str] = set()
+        self._limited: set[str] = set()
+        """Queues in which limits were in use when we last leased."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -97,7 +107,7 @@ class RedisLeaseQueue:
         await self._introduce(queue)
         for part in parts(entries):
             words = [self._instant(), *entry_words(part)]
-            await self._lines.run(scripts.ADD, keys_of(queue).waiting, words)
+            await self._lines.run(scripts.ADD, keys_of(queue).all, words)
 
     async def restore(self, entries: Sequence[Entry]) -> Sequence[str]:
         """Add those that are in neither ready nor delayed; a lease does not count (R10, H11)."""
@@ -109,7 +119,7 @@ class RedisLeaseQueue:
         restored: list[str] = []
         for part in parts(entries):
             words = [self._instant(), *entry_words(part)]
-            restored += await self._lines.run(scripts.RESTORE, keys_of(queue).waiting, words)
+            restored += await self._lines.run(scripts.RESTORE, keys_of(queue).all, words)
         return restored
 
     async def _introduce(self, queue: str) -> None:
@@ -131,12 +141,12 @@ class RedisLeaseQueue:
         Idempotent by `lease_id`: the repeat after a lost reply gives the same jobs. A paused queue
         has no next due time, since nobody should get up for it.
         """
-        keys = keys_of(queue)
-        now, next_due, word, *job_ids = await self._leasing.run(
-            scripts.LEASE,
-            [*keys.all, keys.grant_prefix + worker, keys.paused],
-            [self._instant(), min(limit, BATCH), ttl // MS, worker, lease_id],
+        words: list[Word] = [self._instant(), min(limit, BATCH), ttl // MS, worker, lease_id]
+        now, next_due, word, *job_ids = await self._lease(
+            queue, keys_of(queue).leasing(worker), words
         )
+        if word == "unlimited":
+            self._limited.discard(queue)
         return Grant(
             job_ids=job_ids,
             judged_at=from_ms(now),
@@ -144,13 +154,21 @@ class RedisLeaseQueue:
             paused=word == "paused",
         )
 
+    async def _lease(self, queue: str, keys: Sequence[str], words: Sequence[Word]) -> Reply:
+        """By the script that knows no limits, unless they are in use in this queue."""
+        if queue not in self._limited:
+            if reply := await self._leasing.run(scripts.LEASE, keys, words):
+                return reply
+            self._limited.add(queue)
+        return await self._leasing.run(scripts.LEASE_LIMITED, keys, words)
+
     async def extend(self, leases: Sequence[Lease], ttl: timedelta) -> None:
         """Write these leases, new or over another's: MongoDB was asked first (R8, H20)."""
 
         async def extend_in(queue: str, mine: Sequence[Lease]) -> None:
             for part in parts(mine):
-                words: list[Word] = [self._instant(), ttl // MS, *lease_words(part)]
-                await self._leasing.run(scripts.EXTEND, keys_of(queue).leases, words)
+                words: list[Word] = [self._instant(), ttl // MS, *held_words(part)]
+                await self._leasing.run(scripts.EXTEND, keys_of(queue).ending, words)
 
         await each_queue(leases, lambda lease: lease.queue, extend_in)
 
@@ -160,7 +178,19 @@ class RedisLeaseQueue:
 
     async def _ack(self, queue: str, leases: Sequence[Lease]) -> None:
         for part in parts(leases):
-            await self._lines.run(scripts.ACK, keys_of(queue).leases, lease_words(part))
+            words: list[Word] = [self._instant(), *lease_words(part)]
+            keys = keys_of(queue).ending
+            if queue in self._limited or await self._lines.run(scripts.ACK, keys, words) < 0:
+                await self._lines.run(scripts.ACK_LIMITED, keys, words)
+
+    async def forgo(self, leases: Sequence[Lease]) -> None:
+        """As `ack`, where nothing was started: tokens of rates are given back."""
+        await each_queue(leases, lambda lease: lease.queue, self._forgo)
+
+    async def _forgo(self, queue: str, leases: Sequence[Lease]) -> None:
+        for part in parts(leases):
+            words: list[Word] = [self._instant(), *lease_words(part)]
+            await self._lines.run(scripts.FORGO, keys_of(queue).ending, words)
 
     async def give_back(self, returns: Sequence[tuple[Lease, Entry]]) -> None:
         """Back to ready or delayed, each under its own lease only (R5, H13), and wake."""
@@ -169,7 +199,7 @@ class RedisLeaseQueue:
     async def _give_back(self, queue: str, returns: Sequence[tuple[Lease, Entry]]) -> None:
         for part in parts(returns):
             words: list[Word] = [self._instant(), *return_words(part)]
-            await self._lines.run(scripts.GIVE_BACK, keys_of(queue).all, words)
+            await self._lines.run(scripts.GIVE_BACK, keys_of(queue).ending, words)
 
     # -- reaping
 
@@ -185,7 +215,7 @@ class RedisLeaseQueue:
         moved = 0
         for part in parts(moves):
             words = [self._instant(), *move_words(part)]
-            moved += await self._lines.run(scripts.REQUEUE, keys_of(queue).all, words)
+            moved += await self._lines.run(scripts.REQUEUE, keys_of(queue).ending, words)
         return moved
 
     async def drop(self, queue: str, expired: Sequence[ExpiredLease]) -> int:
@@ -193,7 +223,7 @@ class RedisLeaseQueue:
         dropped = 0
         for part in parts(expired):
             words = [self._instant(), *expired_words(part)]
-            dropped += await self._lines.run(scripts.DROP, keys_of(queue).leases, words)
+            dropped += await self._lines.run(scripts.DROP, keys_of(queue).ending, words)
         return dropped
 
     async def leased(self, queue: str, job_ids: Sequence[str]) -> frozenset[str]:
@@ -208,15 +238,25 @@ class RedisLeaseQueue:
 
     async def incarnation(self, queue: str) -> Incarnation:
         """Generation key of this queue and replication id of the server, asked now."""
-        generation, info = await self._lines.ask_all(
-            ("GET", keys_of(queue).generation), ("INFO", "replication")
-        )
-        return Incarnation(generation, read_info(info)["master_replid"])
+        return (await self.incarnations([queue]))[queue]
+
+    async def incarnations(self, queues: Sequence[str]) -> Mapping[str, Incarnation]:
+        """`incarnation` of each, sent in one go for a thousand."""
+        found: dict[str, Incarnation] = {}
+        for part in parts(queues):
+            gets = [("GET", keys_of(queue).generation) for queue in part]
+            *generations, info = await self._lines.ask_all(*gets, ("INFO", "replication"))
+            replication_id = read_info(info)["master_replid"]
+            for queue, generation in zip(part, generations, strict=True):
+                found[queue] = Incarnation(generation, replication_id)
+        return found
 
     async def begin_generation(self, queue: str, generation: str) -> None:
         """Set the generation key if it is missing; the queue's name first, as in `add`."""
-        await self._lines.ask("SADD", QUEUES.pattern, queue)
-        await self._lines.ask("SET", keys_of(queue).generation, generation, "NX")
+        await self._lines.ask_all(
+            ("SADD", QUEUES.pattern, queue),
+            ("SET", keys_of(queue).generation, generation, "NX"),
+        )
 
     # -- looking and steering
 
@@ -227,6 +267,10 @@ class RedisLeaseQueue:
     async def view(self, queue: str) -> QueueView:
         """Counts and the oldest wait."""
         return await self._views.view(queue)
+
+    async def views(self, queues: Sequence[str]) -> Sequence[QueueView]:
+        """Of each, in order; sent in one go for a thousand."""
+        return await self._views.views(queues)
 
     async def peek(self, queue: str, limit: int) -> Sequence[Peeked]:
         """The next jobs in order, at most 1,000."""
@@ -241,6 +285,26 @@ class RedisLeaseQueue:
         keys = keys_of(queue)
         words = [keys.ready, keys.delayed, keys.paused, keys.wake]
         await self._lines.run(scripts.RESUME, words)
+
+    async def limit(self, queue: str, limit: Limit) -> None:
+        """From now on, lease no more than that; and wake."""
+        keys = keys_of(queue)
+        await self._lines.run(scripts.LIMIT, [*keys.all, keys.own_limit], [limit.text])
+
+    async def full_keys(self, queue: str, limit: int) -> Sequence[KeyView]:
+        """Limit keys that hold jobs back, at most 1,000."""
+        return await self._views.full_keys(queue, limit)
+
+    async def recount(self, queue: str) -> None:
+        """Count and judge limit keys anew, some hundred in one script call."""
+        keys = keys_of(queue)
+        await self._page(scripts.FORGET, [SPENT.of(queue)])
+        await self._page(scripts.RECOUNT, [*keys.all, keys.active])
+
+    async def _page(self, script: Script, keys: Sequence[str]) -> None:
+        cursor = "0"
+        while (cursor := await self._lines.run(script, keys, [self._instant(), cursor])) != "0":
+            pass
 
     # -- waking
 
@@ -273,3 +337,23 @@ class RedisLeaseQueue:
     async def workers(self) -> Sequence[WorkerView]:
         """Who is alive."""
         return await self._registry.list()
+
+    async def announce_watcher(self, view: WatcherView, ttl: timedelta) -> None:
+        """Write it down; it vanishes `ttl` after the last call."""
+        await self._watchers.announce(view, ttl)
+
+    async def retract_watcher(self, watcher: str) -> None:
+        """Forget it at once."""
+        await self._watchers.retract(watcher)
+
+    async def watchers(self) -> Sequence[WatcherView]:
+        """Which watchers are alive, by id."""
+        return await self._watchers.list()
+
+    async def report_death(self, death: Death) -> bool:
+        """How the process of a worker ended; False if it had not announced itself."""
+        return await self._registry.report(death)
+
+    async def deaths(self, workers: Sequence[str]) -> Mapping[str, Death]:
+        """How those of these workers ended of which it is known."""
+        return await self._registry.deaths(workers)

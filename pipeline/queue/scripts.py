@@ -1,5 +1,7 @@
 """The Lua scripts: one atomic operation a file, `prelude.lua` in front of each.
 
+What some of them share is in files of its own, which stand in front of those that name them.
+
 Redis forgets scripts when it restarts (not at FLUSHALL), so a caller must be ready to send the
 text again.
 """
@@ -9,7 +11,6 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 _FOLDER = files("pipeline.queue") / "lua"
-_PRELUDE = (_FOLDER / "prelude.lua").read_text("utf-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,23 +22,44 @@ class Script:
     sha: str
 
 
-def load(name: str) -> Script:
-    """The script `lua/<name>.lua`."""
-    text = _PRELUDE + (_FOLDER / f"{name}.lua").read_text("utf-8")
+def load(name: str, *shared: str) -> Script:
+    """The script `lua/<name>.lua`, after the `shared` ones."""
+    parts = ("prelude", *shared, name)
+    text = "".join((_FOLDER / f"{each}.lua").read_text("utf-8") for each in parts)
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-ADD = load("add")
-RESTORE = load("restore")
+# A function costs time where it is defined, too, and that is at each call: where no limits are in
+# use, leases and acknowledgements go through scripts that have no word of them.
+_KEYS = ("limits", "waits")
+_PLACE = (*_KEYS, "moves", "place")
+_END = (*_KEYS, "holds", "ended")
+_TAKE = ("streams", "step", "merge", "settle", "take", "room", "promote", "begin")
+
+ADD = load("add", *_PLACE)
+RESTORE = load("restore", *_PLACE)
 LEASE = load("lease")
-EXTEND = load("extend")
+LEASE_LIMITED = load("lease_limited", *_END, *_TAKE)
+EXTEND = load("extend", *_END)
 ACK = load("ack")
-GIVE_BACK = load("give_back")
+ACK_LIMITED = load("ack_limited", *_END)
+FORGO = load("forgo", *_END, "refund")
+GIVE_BACK = load("give_back", *_END, "refund", "moves", "place")
 EXPIRED = load("expired")
-REQUEUE = load("requeue")
-DROP = load("drop")
+REQUEUE = load("requeue", *_END, "moves", "place")
+DROP = load("drop", *_END)
 RESUME = load("resume")
+LIMIT = load("limit")
+RECOUNT = load("recount", *_KEYS)
+FORGET = load("forget")
 WAKE = load("wake")
-VIEW = load("view")
-PEEK = load("peek")
+VIEW = load("view", "limits", "room")
+KEYS = load("keys", "limits")
+PEEK = load("peek", "limits")
 ANNOUNCE = load("announce")
+HEARD = load("heard")
+TAKE_BACK = load("take_back")
+WRITE_LOG = load("write_log")
+SICK_TRIP = load("sick_trip")
+SICK_ASK = load("sick_ask")
+SICK_CLOSE = load("sick_close")

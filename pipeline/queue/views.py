@@ -1,14 +1,17 @@
 """What a person sees of a queue. Reads only."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from pipeline.domain.instants import from_ms
 from pipeline.domain.priority import DEFAULT, read_score, ready_score
-from pipeline.ports import Peeked, QueueView
+from pipeline.ports import KeyView, Peeked, QueueView, Room
 from pipeline.queue import scripts
-from pipeline.queue.batches import BATCH, MS
-from pipeline.queue.connect import Lines
+from pipeline.queue.batches import BATCH, MS, parts
+from pipeline.queue.connect import Lines, Reply, Word
 from pipeline.queue.keys import keys_of
+
+_FULL = 2
 
 
 class QueueViews:
@@ -20,33 +23,105 @@ class QueueViews:
 
     async def view(self, queue: str) -> QueueView:
         """Counts and the oldest wait."""
-        keys = keys_of(queue)
-        now, delayed, ready, leased, paused, oldest = await self._lines.run(
-            scripts.VIEW, [keys.ready, keys.delayed, keys.leased, keys.paused], [self._instant()]
-        )
-        return QueueView(queue, delayed, ready, leased, bool(paused), (now - oldest) * MS)
+        (view,) = await self.views([queue])
+        return view
+
+    async def views(self, queues: Sequence[str]) -> Sequence[QueueView]:
+        """Of each, in order; Redis serves others in between."""
+        found: list[QueueView] = []
+        for part in parts(queues):
+            calls = [(keys_of(queue).seen, [self._instant()]) for queue in part]
+            replies = await self._lines.run_all(scripts.VIEW, calls)
+            found += [_view(queue, reply) for queue, reply in zip(part, replies, strict=True)]
+        return found
+
+    async def full_keys(self, queue: str, limit: int) -> Sequence[KeyView]:
+        """Limit keys that hold jobs back, at most 1,000."""
+        words: list[Word] = [self._instant(), min(limit, BATCH)]
+        now, *found = await self._lines.run(scripts.KEYS, keys_of(queue).all, words)
+        return [_key_view(now, *fields) for fields in found]
 
     async def peek(self, queue: str, limit: int) -> Sequence[Peeked]:
-        """The next jobs in the order in which they would be leased, at most 1,000."""
-        now, ready, delayed, odd = await self._lines.run(
-            scripts.PEEK, keys_of(queue).waiting[:3], [self._instant(), min(limit, BATCH)]
+        """The next jobs in the order in which they would be leased, at most 1,000.
+
+        What a limit key holds back stands behind what may run; of one key at most 100.
+        """
+        now, ready, delayed, odd, keys = await self._lines.run(
+            scripts.PEEK, keys_of(queue).all, [self._instant(), min(limit, BATCH)]
         )
-        waiting = [(job_id, *read_score(float(score))) for job_id, score in _pairs(ready)]
-        for (job_id, due), priority in zip(_pairs(delayed), odd, strict=True):
-            waiting.append((job_id, int(priority or DEFAULT), int(due)))
+        waiting = [Waiting(job_id, *read_score(float(score))) for job_id, score in _pairs(ready)]
+        for (job_id, due), word in zip(_pairs(delayed), odd, strict=True):
+            priority, _, _ = (word or str(DEFAULT)).partition(" ")
+            waiting.append(Waiting(job_id, int(priority), int(due)))
+        for key, state, running, jobs in keys:
+            waiting += _of_key(key, float(state), running, jobs, now)
         return in_order(waiting, now)[:limit]
 
 
-def in_order(waiting: Sequence[tuple[str, int, int]], now: int) -> Sequence[Peeked]:
-    """(job id, priority, due ms) as they would be leased: what is due by score, then by time."""
+class Waiting(NamedTuple):
+    """A job as a peek finds it; `waits_for` is why its limit key does not let it run."""
 
-    def rank(job: tuple[str, int, int]) -> tuple[bool, int, str]:
-        job_id, priority, due = job
-        return due > now, ready_score(priority, due) if due <= now else due, job_id
+    job_id: str
+    priority: int
+    due: int
+    waits_for: str | None = None
+
+
+def _view(queue: str, reply: Reply) -> QueueView:
+    now, delayed, ready, leased, paused, oldest, limit, again, limited = reply
+    wait = (now - oldest) * MS
+    room = Room(again < 0, (again - now) * MS if again > 0 else None)
+    return QueueView(queue, delayed, ready, leased, bool(paused), wait, limited, limit, room)
+
+
+def _key_view(now: int, key: str, state: str, first: str, waiting: int, running: int) -> KeyView:
+    return KeyView(key, waiting, running, _most(first), _room(float(state), now))
+
+
+def _of_key(
+    key: str, state: float, running: int, jobs: Sequence[str], now: int
+) -> Iterator[Waiting]:
+    """The jobs of a key: those that it has room for, then why not the others."""
+    for number, (member, score) in enumerate(_pairs(jobs)):
+        job_id, most = member.partition(" ")[0], _most(member)
+        room = _room(state, now)
+        if room.is_there and most is not None:
+            room = Room(is_full=running + number >= most)
+        why = None if room.is_there else waits_for(key, room, running, most)
+        yield Waiting(job_id, *read_score(float(score)), why)
+
+
+def waits_for(key: str, room: Room, running: int, most: int | None) -> str:
+    """What a person is told of a job that its limit key holds back."""
+    if room.token_in is not None:
+        return f"key {key}: next token in {room.token_in.total_seconds():.1f} s"
+    if most is not None and running < most:
+        return f"key {key}: others before it, {running} of {most} running"
+    return f"key {key}: {running} of {most or running} running"
+
+
+def _room(state: float, now: int) -> Room:
+    """1: may run; 2: when a lease ends; else the instant of the next token (lua/limits.lua)."""
+    if state <= _FULL:
+        return Room(is_full=state == _FULL)
+    return Room(token_in=(int(state) - now) * MS) if state > now else Room()
+
+
+def _most(member: str) -> int | None:
+    """The concurrency in `<job id> <limit>`; None if that is not limited."""
+    return int(member.split(" ")[1]) or None
+
+
+def in_order(waiting: Sequence[Waiting], now: int) -> Sequence[Peeked]:
+    """As they would be leased: what is due by score, what limits hold back, the rest by time."""
+
+    def rank(job: Waiting) -> tuple[bool, bool, int, str]:
+        score = ready_score(job.priority, job.due) if job.due <= now else job.due
+        return job.due > now, job.waits_for is not None, score, job.job_id
 
     return [
-        Peeked(job_id, priority, from_ms(due), due <= now)
-        for job_id, priority, due in sorted(waiting, key=rank)
+        Peeked(job.job_id, job.priority, from_ms(job.due), job.due <= now, job.waits_for)
+        for job in sorted(waiting, key=rank)
     ]
 
 

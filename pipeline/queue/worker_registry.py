@@ -5,15 +5,20 @@ gone is removed by whoever notices. A worker that comes back in that moment is i
 next announcement.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 
-from pipeline.ports import WorkerView
+from pydantic_core import from_json, to_json
+
+from pipeline.domain.instants import from_ms
+from pipeline.ports import Death, WorkerView
 from pipeline.queue import scripts
 from pipeline.queue.connect import Lines, Reply
-from pipeline.queue.keys import WORKER, WORKERS
+from pipeline.queue.keys import DEATH, WORKER, WORKERS
 
 _MS = timedelta(milliseconds=1)
+_DAY = 86_400
 
 
 class WorkerRegistry:
@@ -26,11 +31,46 @@ class WorkerRegistry:
         """Write it down; it vanishes `ttl` after the last call."""
         await self._lines.ask("SADD", WORKERS.pattern, view.id)
         words = [word for pair in _fields_of(view).items() for word in pair]
-        await self._lines.run(scripts.ANNOUNCE, [WORKER.of(view.id)], [ttl // _MS, *words])
+        await self._lines.run(scripts.ANNOUNCE, [WORKER.of(view.id)], ["", ttl // _MS, *words])
+
+    async def heard(self, worker: str, running: int | None, ttl: timedelta) -> WorkerView | None:
+        """It is alive, for `ttl` from now; None if it is not known (any more)."""
+        said = "" if running is None else running
+        fields = await self._lines.run(scripts.HEARD, [WORKER.of(worker)], ["", ttl // _MS, said])
+        if not fields:
+            return None
+        await self._lines.ask("SADD", WORKERS.pattern, worker)
+        return _view_of(worker, fields)
+
+    async def find(self, worker: str) -> WorkerView | None:
+        """What it says, if it is alive."""
+        fields = await self._lines.ask("HGETALL", WORKER.of(worker))
+        return _view_of(worker, fields) if fields else None
 
     async def retract(self, worker: str) -> None:
         """Forget it at once."""
         await self._lines.ask_all(("DEL", WORKER.of(worker)), ("SREM", WORKERS.pattern, worker))
+
+    async def report(self, death: Death) -> bool:
+        """Write down how it ended, under the id that it had announced; it goes after a day."""
+        ours = [
+            view.id
+            for view in await self.list()
+            if (view.host, view.pid) == (death.host, death.pid)
+        ]
+        for worker in ours:
+            text = to_json(asdict(death)).decode()
+            await self._lines.ask("SET", DEATH.of(worker), text, "EX", _DAY)
+            await self.retract(worker)
+        return bool(ours)
+
+    async def deaths(self, workers: Sequence[str]) -> Mapping[str, Death]:
+        """How those of these workers ended of which it is known."""
+        if not workers:
+            return {}
+        found = await self._lines.ask_all(*(("GET", DEATH.of(worker)) for worker in workers))
+        known = zip(workers, found, strict=True)
+        return {worker: Death(**from_json(text)) for worker, text in known if text}
 
     async def list(self) -> Sequence[WorkerView]:
         """Who is alive, by id."""
@@ -67,5 +107,6 @@ def _view_of(worker: str, reply: Reply) -> WorkerView:
         concurrency=int(fields.pop("concurrency")),
         running=int(fields.pop("running")),
         started_at=datetime.fromisoformat(fields.pop("started_at")),
+        last_seen_at=from_ms(int(fields.pop("seen_ms"))),
         extra=fields,
     )

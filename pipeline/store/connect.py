@@ -13,7 +13,7 @@ from typing import Any
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
 from pymongo import errors
 
-from pipeline.domain.errors import Unavailable, UnknownOutcome
+from pipeline.domain.errors import DueQError, Unavailable, UnknownOutcome
 
 Document = dict[str, Any]
 Collection = AsyncIOMotorCollection[Document]
@@ -22,10 +22,47 @@ Client = AsyncIOMotorClient[Document]
 
 _SERVER = "MongoDB"
 _DATABASE = "dueq"
+DUPLICATE = 11000
+MAX_DOCUMENT = 15 * 1024 * 1024
+"""Bytes; a little less than MongoDB takes, for the fields that a job gets later."""
+_NEVER = frozenset({2, 9, 22, 53, 121, 171, 10334, 17280})
+"""Codes of a write that the server refuses for what is in it: BadValue, FailedToParse, InvalidBSON,
+InvalidIdField, DocumentValidationFailure, CannotIndexParallelArrays, BSONObjectTooLarge,
+KeyTooLong."""
+
+
+class UnfitUrl(DueQError):
+    """The driver cannot make anything of this URL; the text says why and has no password."""
 
 
 def connect(url: str, timeout: timedelta) -> Client:
-    """A client; it connects at its first use and again by itself."""
+    """A client; it connects at its first use and again by itself.
+
+    Raises `UnfitUrl` for what only MongoDB's own rules forbid: an option, a port of a name in DNS.
+    """
+    milliseconds = int(timeout.total_seconds() * 1000)
+    try:
+        return AsyncIOMotorClient(
+            url,
+            tz_aware=True,
+            w="majority",
+            journal=True,
+            readConcernLevel="majority",
+            timeoutMS=milliseconds,
+            serverSelectionTimeoutMS=milliseconds,
+            connectTimeoutMS=2_000,
+            appname="dueq",
+        )
+    except (errors.ConfigurationError, ValueError) as error:
+        raise UnfitUrl(_brief(error)) from None
+
+
+def connect_to_follow(url: str, timeout: timedelta) -> Client:
+    """A client for a change stream, whose calls wait for something to happen.
+
+    `timeoutMS` would overwrite how long a call may wait on the server; a dead connection shows by
+    the silence of its socket instead.
+    """
     milliseconds = int(timeout.total_seconds() * 1000)
     return AsyncIOMotorClient(
         url,
@@ -33,10 +70,10 @@ def connect(url: str, timeout: timedelta) -> Client:
         w="majority",
         journal=True,
         readConcernLevel="majority",
-        timeoutMS=milliseconds,
+        socketTimeoutMS=milliseconds,
         serverSelectionTimeoutMS=milliseconds,
         connectTimeoutMS=2_000,
-        appname="dueq",
+        appname="dueq events",
     )
 
 
@@ -58,6 +95,23 @@ def translated() -> Iterator[None]:
         raise _failure(error) from error
     except errors.PyMongoError as error:
         raise UnknownOutcome(_SERVER, _brief(error)) from error
+
+
+def failed_writes(error: errors.BulkWriteError) -> dict[int, int]:
+    """Index → error code of what is there already and of what the server will never take.
+
+    Raises `UnknownOutcome` when anything else went wrong with one of them: an election, a full
+    disk, a shutdown pass, and the same write later may succeed. So it does after a write-concern
+    error, which makes even the good ones unknown.
+    """
+    details = error.details or {}
+    if details.get("writeConcernErrors"):
+        raise UnknownOutcome(_SERVER, "the write was not acknowledged by a majority") from error
+    failures = details.get("writeErrors", [])
+    for failure in failures:
+        if failure["code"] not in _NEVER | {DUPLICATE}:
+            raise UnknownOutcome(_SERVER, str(failure.get("errmsg"))[:300]) from error
+    return {failure["index"]: failure["code"] for failure in failures}
 
 
 def _failure(error: errors.OperationFailure) -> Unavailable:

@@ -8,11 +8,14 @@ is `<job id>/<attempt>`. What is None is left out. A tombstone has none of a job
 from datetime import datetime, timedelta
 from typing import Any
 
+from pydantic import ValidationError
+
 from pipeline.domain.body import read_spec
 from pipeline.domain.errors import Rejected
 from pipeline.domain.execution import Decision, ErrorInfo, Execution, Outcome
 from pipeline.domain.identity import fingerprint
 from pipeline.domain.job import Entry, Job, JobSpec, Submission
+from pipeline.domain.limits import KeyLimit
 from pipeline.domain.states import Event, State
 from pipeline.store.connect import Document
 
@@ -95,8 +98,18 @@ def _spec_of(document: Document) -> JobSpec:
 
 
 def to_entry(document: Document) -> Entry:
-    """What Redis has to know of a job; needs only its `queue`, `due_at` and `priority`."""
-    return Entry(document["_id"], document["queue"], document["due_at"], document["priority"])
+    """What Redis has to know of a job; needs only its `queue`, `due_at`, `priority` and limits."""
+    limit = _limit_of(document.get("spec", {}).get("limits"))
+    document_id, due_at = document["_id"], document["due_at"]
+    return Entry(document_id, document["queue"], due_at, document["priority"], limit)
+
+
+def _limit_of(asked: Any) -> KeyLimit | None:
+    """None, too, for one that this version does not understand, as for the rest of such a job."""
+    try:
+        return None if asked is None else KeyLimit.model_validate(asked)
+    except ValidationError:
+        return None
 
 
 def from_execution(execution: Execution) -> Document:

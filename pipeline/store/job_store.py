@@ -1,31 +1,44 @@
 """`MongoJobStore`: the truth, as the port `JobStore` describes it.
 
-The stages' writes are in `transitions`, the reads in `reading`; here are the operators' writes and
-the door to the server.
+The stages' writes are in `transitions` and `records`, the owners' in `changes` and `burial`, the
+reads in `reading` and `listing`; here is the door to the server.
 """
 
 from datetime import datetime, timedelta
 
-from pipeline.domain.states import Event, State, sources_of, target_of
+from pipeline.domain.job import Job
+from pipeline.domain.limits import Limit
 from pipeline.ports import Chance, Clock
+from pipeline.store.burial import Burial
+from pipeline.store.changes import Changes
 from pipeline.store.connect import connect, database_of, server_time, translated
 from pipeline.store.indexes import ensure_indexes
-from pipeline.store.reading import Reading, attempts_of
-from pipeline.store.transitions import Transitions, from_states
+from pipeline.store.listing import Listing
+from pipeline.store.reading import Reading
+from pipeline.store.records import Records
+from pipeline.store.schedule_store import MongoScheduleStore
+from pipeline.store.transitions import Transitions
 
-_WAITING = sorted(state.value for state in sources_of(Event.CANCEL) - {State.RUNNING})
-"""A running job is cancelled by the record of its attempt (R6), never by its state."""
 
-
-class MongoJobStore(Transitions, Reading):
+class MongoJobStore(Transitions, Records, Changes, Burial, Reading, Listing):
     """The port `JobStore` on MongoDB. `timeout` bounds every call; keep it well below the lease."""
 
     def __init__(self, url: str, clock: Clock, chance: Chance, timeout: timedelta) -> None:
         self._client = connect(url, timeout)
         database = database_of(self._client)
         Transitions.__init__(self, database, clock, chance)
+        Records.__init__(self, database)
+        Changes.__init__(self, database)
+        Burial.__init__(self, database, clock)
         Reading.__init__(self, database)
+        Listing.__init__(self, database, clock)
         self._database = database
+        self._schedules = MongoScheduleStore(database, clock, chance)
+
+    @property
+    def schedules(self) -> MongoScheduleStore:
+        """The schedules of the same database, over the same connections."""
+        return self._schedules
 
     async def prepare(self) -> None:
         """Create the indexes that are missing; raises `Unavailable`."""
@@ -39,67 +52,12 @@ class MongoJobStore(Transitions, Reading):
         """MongoDB's clock, cut to milliseconds."""
         return await server_time(self._client)
 
-    # -- operators -------------------------------------------------------------------------
+    async def change(self, before: Job, after: Job) -> bool:
+        """As `Changes.change`; its queue may be a new one."""
+        await self._remember_queues({after.queue})
+        return await super().change(before, after)
 
-    async def cancel_waiting(self, job_id: str) -> bool:
-        """`pending` or `queued` → `cancelled`."""
-        with translated():
-            result = await self._jobs.update_one(
-                {"_id": job_id, "state": {"$in": _WAITING}},
-                {
-                    "$set": {"state": target_of(Event.CANCEL).value},
-                    "$currentDate": {"finished_at": True},
-                },
-            )
-        return result.modified_count == 1
-
-    async def redrive(self, job_id: str) -> bool:
-        """Back to `pending`, due now; `attempt` stays, it is the fence (H24)."""
-        change = {
-            "state": target_of(Event.REDRIVE).value,
-            "due_at": "$$NOW",
-            "failures": 0,
-            "losses": 0,
-        }
-        with translated():
-            result = await self._jobs.update_one(
-                {"_id": job_id, "state": from_states(Event.REDRIVE)},
-                [{"$set": change}, {"$unset": ["reason", "finished_at", "expires_at"]}],
-            )
-        return result.modified_count == 1
-
-    async def bury(self, job_id: str) -> bool:
-        """One conditional write makes the tombstone; only then the executions go (R2, H3, H4)."""
-        tombstone = {
-            "_id": "$_id",
-            "state": target_of(Event.BURY).value,
-            "fingerprint": "$fingerprint",
-            "buried_at": "$$NOW",
-        }
-        with translated():
-            result = await self._jobs.update_one(
-                {"_id": job_id, "state": from_states(Event.BURY)}, [{"$replaceWith": tombstone}]
-            )
-            if result.modified_count == 0:
-                return await self._is_buried(job_id)
-            await self._executions.delete_many({"_id": attempts_of(job_id)})
-        return True
-
-    async def _is_buried(self, job_id: str) -> bool:
-        grave = {"_id": job_id, "state": target_of(Event.BURY).value}
-        return await self._jobs.find_one(grave, {"_id": 1}) is not None
-
-    async def sweep_buried(self, older_than: timedelta, limit: int) -> int:
-        """Old tombstones, their executions first: a crash in `bury` may have left them."""
-        old = {"buried_at": {"$lt": self._clock.now() - older_than}}
-        with translated():
-            found = self._jobs.find(old, {"_id": 1}).limit(limit)
-            job_ids = [document["_id"] async for document in found]
-            for job_id in job_ids:
-                await self._executions.delete_many({"_id": attempts_of(job_id)})
-            if job_ids:
-                await self._jobs.delete_many({"_id": {"$in": job_ids}, **old})
-        return len(job_ids)
+    # -- queues ----------------------------------------------------------------------------
 
     async def pause_queue(self, queue: str) -> None:
         """Remember the pause, over a loss of Redis too."""
@@ -112,3 +70,10 @@ class MongoJobStore(Transitions, Reading):
         """Forget the pause."""
         with translated():
             await self._queues.update_one({"_id": queue}, {"$unset": {"paused_at": ""}})
+
+    async def limit_queue(self, queue: str, limit: Limit) -> None:
+        """Remember the limit, over a loss of Redis too; `NO_LIMIT` forgets it."""
+        asked = limit.model_dump(exclude_none=True)
+        change = {"$set": {"limit": asked}} if asked else {"$unset": {"limit": ""}}
+        with translated():
+            await self._queues.update_one({"_id": queue}, change, upsert=True)

@@ -5,13 +5,13 @@ from datetime import datetime
 
 from pipeline.domain.execution import Execution
 from pipeline.domain.job import FIRST_INSTANT, Job
+from pipeline.domain.limits import Limit
 from pipeline.domain.states import VISIBLE_STATES, State
-from pipeline.ports import JobFilter, Page, Position
+from pipeline.ports import Position, Standing
 from pipeline.store import documents
 from pipeline.store.connect import Database, Document, translated
 
 _VISIBLE = {"$in": sorted(state.value for state in VISIBLE_STATES)}
-_AFTER_EVERY_CHARACTER = "\U0010ffff"
 
 
 class Reading:
@@ -32,24 +32,15 @@ class Reading:
             found = self._jobs.find({"_id": {"$in": list(job_ids)}, "state": _VISIBLE})
             return {document["_id"]: documents.to_job(document) async for document in found}
 
-    async def fingerprint_of(self, job_id: str) -> str | None:
-        """The fingerprint kept with a keyed job and with its tombstone."""
+    async def standing(self, job_ids: Sequence[str]) -> Mapping[str, Standing]:
+        """What stands under these keys; a tombstone keeps the fingerprint of its job."""
+        query = {"_id": {"$in": list(job_ids)}, "fingerprint": {"$exists": True}}
         with translated():
-            document = await self._jobs.find_one({"_id": job_id}, {"fingerprint": 1})
-        return None if document is None else document.get("fingerprint")
-
-    async def list(self, wanted: JobFilter, limit: int, after: Position | None) -> Page:
-        """Newest first by (created_at, id)."""
-        with translated():
-            found = (
-                self._jobs.find(_query(wanted, after))
-                .sort([("created_at", -1), ("_id", -1)])
-                .limit(limit + 1)
-            )
-            jobs = [documents.to_job(document) async for document in found]
-        more = len(jobs) > limit
-        page = jobs[:limit]
-        return Page(page, (page[-1].created_at, page[-1].id) if more else None)
+            found = self._jobs.find(query, {"fingerprint": 1, "state": 1})
+            return {
+                document["_id"]: Standing(document["fingerprint"], State(document["state"]))
+                async for document in found
+            }
 
     async def executions(self, job_id: str) -> Sequence[Execution]:
         """The attempts of a job, oldest first."""
@@ -116,6 +107,12 @@ class Reading:
             found = self._queues.find({"paused_at": {"$exists": True}}, {"_id": 1})
             return frozenset([document["_id"] async for document in found])
 
+    async def limited_queues(self) -> Mapping[str, Limit]:
+        """The limits of those that have one."""
+        with translated():
+            found = self._queues.find({"limit": {"$exists": True}}, {"limit": 1})
+            return {doc["_id"]: Limit.model_validate(doc["limit"]) async for doc in found}
+
     async def active_queues(self) -> frozenset[str]:
         """Queues that ever had a job, and paused ones."""
         with translated():
@@ -130,37 +127,6 @@ def attempts_of(job_id: str) -> Document:
 
 def _all_in(state: State) -> Document:
     """A partial index is used only if its first key is asked for: else every job is looked at."""
-    key = {State.PENDING: "due_at", State.QUEUED: "queued_at", State.RUNNING: "started_at"}
+    key = {State.QUEUED: "queued_at", State.RUNNING: "started_at"}
     query: Document = {"state": state.value}
     return query | ({key[state]: {"$gte": FIRST_INSTANT}} if state in key else {})
-
-
-def _query(wanted: JobFilter, after: Position | None) -> Document:
-    query: Document = {"state": _VISIBLE, **_equalities(wanted)}
-    if wanted.states:
-        query["state"] = {"$in": sorted(state.value for state in wanted.states)}
-    if wanted.q:
-        query["spec.name"] = {"$gte": wanted.q, "$lt": wanted.q + _AFTER_EVERY_CHARACTER}
-    created: Document = {"$exists": True}
-    if wanted.created_after is not None:
-        created["$gte"] = wanted.created_after
-    if wanted.created_before is not None:
-        created["$lt"] = wanted.created_before
-    query["created_at"] = created
-    if after is not None:
-        query["$or"] = [
-            {"created_at": {"$lt": after[0]}},
-            {"created_at": after[0], "_id": {"$lt": after[1]}},
-        ]
-    return query
-
-
-def _equalities(wanted: JobFilter) -> Document:
-    fields = {
-        "queue": wanted.queue,
-        "kind": wanted.kind.value if wanted.kind else None,
-        "spec.name": wanted.name,
-        "spec.tags": wanted.tag,
-        "schedule_id": wanted.schedule_id,
-    }
-    return {name: {"$eq": value} for name, value in fields.items() if value is not None}

@@ -16,17 +16,20 @@ from motor.motor_asyncio import AsyncIOMotorCollection
 from pymongo import ReturnDocument, UpdateMany, UpdateOne
 from pymongo.errors import BulkWriteError
 
-from pipeline.domain.errors import UnknownOutcome
 from pipeline.domain.execution import Execution, Outcome
 from pipeline.domain.identity import fingerprint
 from pipeline.domain.job import Entry, Job, Submission
 from pipeline.domain.states import TRANSITIONS, Event, State, sources_of, target_of
 from pipeline.ports import Attempt, Chance, Claim, Clock, Stored
 from pipeline.store import documents
-from pipeline.store.connect import Database, Document, translated
-
-_DUPLICATE = 11000
-_MAX_DOCUMENT = 15 * 1024 * 1024
+from pipeline.store.connect import (
+    DUPLICATE,
+    MAX_DOCUMENT,
+    Database,
+    Document,
+    failed_writes,
+    translated,
+)
 
 
 def from_states(event: Event) -> Document:
@@ -35,12 +38,11 @@ def from_states(event: Event) -> Document:
 
 
 class Transitions:
-    """Every write to `jobs` and `executions` but the operators'."""
+    """Every write to `jobs` but the operators'."""
 
     def __init__(self, database: Database, clock: Clock, chance: Chance) -> None:
         self._jobs = database.jobs
         self._raw_jobs = cast("AsyncIOMotorCollection[RawBSONDocument]", database.jobs)
-        self._executions = database.executions
         self._queues = database.queues
         self._clock = clock
         self._chance = chance
@@ -75,7 +77,7 @@ class Transitions:
     async def _verdicts(
         self, submissions: Sequence[Submission], error: BulkWriteError
     ) -> Sequence[Stored]:
-        failed = _failed_indexes(error)
+        failed = failed_writes(error)
         keyed = [submissions[index] for index in failed if submissions[index].keyed]
         prints = await self._fingerprints([submission.id for submission in keyed])
         verdicts = [Stored.NEW] * len(submissions)
@@ -131,12 +133,12 @@ class Transitions:
             await self._jobs.update_many({"_id": {"$in": job_ids}, **condition}, {"$set": change})
             won = self._jobs.find(
                 {"_id": {"$in": job_ids}, "claim": claim, "state": change["state"]},
-                {"queue": 1, "due_at": 1, "priority": 1},
+                {"queue": 1, "due_at": 1, "priority": 1, "spec.limits": 1},
             )
             return [documents.to_entry(document) for document in await won.to_list(None)]
 
     async def expire(self, limit: int) -> Sequence[str]:
-        """What waits past its `expires_at` is dead (R14)."""
+        """What waits past its `expires_at` is dead (R14); only those that this call has ended."""
         condition = {
             "state": from_states(Event.EXPIRE),
             "expires_at": {"$lte": self._clock.now()},
@@ -144,15 +146,22 @@ class Transitions:
         with translated():
             found = self._jobs.find(condition, {"_id": 1}).limit(limit)
             job_ids = [document["_id"] async for document in found]
-            if job_ids:
-                await self._jobs.update_many(
-                    {"_id": {"$in": job_ids}, **condition},
-                    {
-                        "$set": {"state": target_of(Event.EXPIRE).value, "reason": "expired"},
-                        "$currentDate": {"finished_at": True},
-                    },
-                )
-        return job_ids
+            return await self._end_expired(job_ids, condition) if job_ids else []
+
+    async def _end_expired(self, job_ids: Sequence[str], condition: Document) -> Sequence[str]:
+        """Another watcher may have ended some since they were found: the claim tells whose."""
+        claim, dead = self._chance.token(), target_of(Event.EXPIRE).value
+        result = await self._jobs.update_many(
+            {"_id": {"$in": job_ids}, **condition},
+            {
+                "$set": {"state": dead, "reason": "expired", "claim": claim},
+                "$currentDate": {"finished_at": True},
+            },
+        )
+        if result.modified_count == len(job_ids):
+            return job_ids
+        ours = self._jobs.find({"_id": {"$in": job_ids}, "claim": claim, "state": dead}, {"_id": 1})
+        return [document["_id"] async for document in ours]
 
     # -- start -----------------------------------------------------------------------------
 
@@ -216,30 +225,6 @@ class Transitions:
 
     # -- end -------------------------------------------------------------------------------
 
-    async def record(self, executions: Sequence[Execution]) -> Sequence[Execution]:
-        """Insert; where a key is taken, read the record that stands, whoever wrote it (R6, H2)."""
-        batch = [documents.from_execution(execution) for execution in executions]
-        with translated():
-            try:
-                await self._executions.insert_many(batch, ordered=False)
-            except BulkWriteError as error:
-                return await self._standing(executions, error)
-        return executions
-
-    async def _standing(
-        self, executions: Sequence[Execution], error: BulkWriteError
-    ) -> Sequence[Execution]:
-        failed = _failed_indexes(error)
-        if any(code != _DUPLICATE for code in failed.values()):
-            raise error
-        taken = [executions[index].id for index in failed]
-        found = self._executions.find({"_id": {"$in": taken}})
-        stands = {document["_id"]: documents.to_execution(document) async for document in found}
-        return [
-            stands[execution.id] if index in failed else execution
-            for index, execution in enumerate(executions)
-        ]
-
     async def settle(self, standing: Sequence[Execution]) -> None:
         """One `update_many` for each attempt number and decision, never by lease id alone (R7)."""
         groups: dict[tuple[Any, ...], list[Execution]] = defaultdict(list)
@@ -261,19 +246,11 @@ def _encode(submission: Submission, now: datetime) -> RawBSONDocument | None:
         data = encode(documents.new_job(submission, now))
     except (BSONError, OverflowError, RecursionError, TypeError, ValueError):
         return None
-    return RawBSONDocument(data) if len(data) <= _MAX_DOCUMENT else None
-
-
-def _failed_indexes(error: BulkWriteError) -> dict[int, int]:
-    """Index → error code; raises when a write-concern error makes even the good ones unknown."""
-    details = error.details or {}
-    if details.get("writeConcernErrors"):
-        raise UnknownOutcome("MongoDB", "the write was not acknowledged by a majority")
-    return {failure["index"]: failure["code"] for failure in details.get("writeErrors", [])}
+    return RawBSONDocument(data) if len(data) <= MAX_DOCUMENT else None
 
 
 def _verdict(submission: Submission, code: int, prints: Mapping[str, str]) -> Stored:
-    if code != _DUPLICATE:
+    if code != DUPLICATE:
         return Stored.REFUSED
     if submission.keyed and prints.get(submission.id) != fingerprint(submission.body):
         return Stored.OTHER

@@ -6,6 +6,7 @@ each time, between half and nine tenths of the longest, so that copies do not mo
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
@@ -20,7 +21,10 @@ _log = log(__name__)
 
 
 class Loop:
-    """Runs `step` at least every `period`; `listen` returns whenever it should run at once."""
+    """Runs `step` at least every `period`; `listen` returns whenever it should run at once.
+
+    `at_latest` is asked after a step that succeeded: it runs again within so many seconds.
+    """
 
     def __init__(
         self,
@@ -30,6 +34,7 @@ class Loop:
         clock: Clock,
         chance: Chance,
         listen: Step | None = None,
+        at_latest: Callable[[], float] = lambda: math.inf,
     ) -> None:
         self.name = name
         self._step = step
@@ -37,6 +42,7 @@ class Loop:
         self._clock = clock
         self._chance = chance
         self._listen = listen
+        self._at_latest = at_latest
         self._woken = asyncio.Event()
         self._stopping = False
 
@@ -56,8 +62,11 @@ class Loop:
     async def _work(self) -> None:
         while not self._stopping:
             self._woken.clear()
-            seconds = self._period if await self._succeeds() else _RETRY_SECONDS
-            await self._pause(seconds * (0.5 + 0.4 * self._chance.lot()))
+            share = 0.5 + 0.4 * self._chance.lot()
+            if await self._succeeds():
+                await self._pause(min(self._period * share, self._at_latest()))
+            else:
+                await self._pause(_RETRY_SECONDS * share)
 
     async def _succeeds(self) -> bool:
         try:

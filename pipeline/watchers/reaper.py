@@ -10,12 +10,22 @@ beside the living worker itself.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
+from pipeline.domain.errors import Unavailable
 from pipeline.domain.execution import ErrorInfo, Execution, Lost, conclude
 from pipeline.domain.job import Job
 from pipeline.domain.states import State
 from pipeline.ending import end
-from pipeline.ports import Chance, Clock, ExpiredLease, Incarnation, JobStore, LeaseQueue
+from pipeline.ports import (
+    Chance,
+    Clock,
+    Death,
+    ExpiredLease,
+    Incarnation,
+    JobStore,
+    LeaseQueue,
+)
 from pipeline.telemetry import REAPED, log
 from pipeline.watchers.loop import Loop
 
@@ -118,7 +128,11 @@ async def lose(
     """Insert `lost` for these running attempts and settle by what stands, whoever wrote it."""
     if not jobs:
         return []
-    records = [conclude(job, _lost(job), finished_at=clock.now(), lot=0.0) for job in jobs]
+    deaths = await _deaths(jobs, queue)
+    records = [
+        conclude(job, _lost(job, deaths.get(job.worker or "")), finished_at=clock.now(), lot=0.0)
+        for job in jobs
+    ]
     standing = await end(records, [], store, queue)
     for record in standing:
         _log.info(
@@ -128,8 +142,28 @@ async def lose(
     return standing
 
 
-def _lost(job: Job) -> Lost:
-    return Lost(ErrorInfo("lost", f"worker {job.worker} was silent for longer than its lease"))
+async def _deaths(jobs: Sequence[Job], queue: LeaseQueue) -> Mapping[str, Death]:
+    """The evidence, as far as there is any: a loss must not wait for it."""
+    try:
+        return await queue.deaths(sorted({job.worker for job in jobs if job.worker}))
+    except Unavailable:
+        return {}
+
+
+def _lost(job: Job, death: Death | None) -> Lost:
+    """Who ran beside the job that took the worker down is lost with it, on the same evidence."""
+    if death is None:
+        text = f"worker {job.worker} was silent for longer than its lease"
+        return Lost(ErrorInfo("lost", text))
+    report: dict[str, Any] = {"worker_pid": death.pid, "worker_host": death.host}
+    if death.signal is not None:
+        how = f"was killed by {death.signal}"
+        report["worker_signal"] = death.signal
+    else:
+        how = f"ended with exit code {death.exit_code}"
+        report["worker_exit_code"] = death.exit_code
+    error = ErrorInfo("lost", f"worker {job.worker} {how} while it ran this", death.log or None)
+    return Lost(error, report)
 
 
 def _waits_in(name: str, job: Job | None) -> bool:

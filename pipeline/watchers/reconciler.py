@@ -4,7 +4,8 @@
 so; all of them are checked when this process starts, when Redis is another one than before (wiped,
 failed over), and every few minutes. What is `running` but leased by nobody in two looks a lease
 apart is reaped (H22). Every repair is harmless if it was not needed: a second member in Redis
-loses the start, a second record loses the insert.
+loses the start, a second record loses the insert. Looking at queues where nothing is wrong costs
+Redis two questions, however many queues there are.
 """
 
 from collections import defaultdict
@@ -12,6 +13,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from pipeline.domain.job import Job
+from pipeline.domain.limits import NO_LIMIT, Limit
 from pipeline.ports import (
     Attempt,
     Chance,
@@ -20,6 +22,7 @@ from pipeline.ports import (
     JobStore,
     LeaseQueue,
     Position,
+    QueueView,
 )
 from pipeline.telemetry import RESTORED, log
 from pipeline.watchers.loop import Loop
@@ -51,6 +54,7 @@ class Reconciler:
         self._looked_at = 0.0
         self._absent: dict[Attempt, Incarnation] = {}
         self._doubted: set[tuple[str, bool]] = set()
+        self._doubted_limits: set[tuple[str, Limit]] = set()
 
     def loop(self) -> Loop:
         """The loop that runs it."""
@@ -59,33 +63,54 @@ class Reconciler:
     async def step(self) -> None:
         """One look: is it the same Redis, are fresh jobs there, do running ones have a lease?"""
         names = sorted(await self._store.active_queues())
-        seen = {name: await self._queue.incarnation(name) for name in names}
+        seen = dict(await self._queue.incarnations(names))
         await self._look_at_queues(names)
-        if self._is_another(seen) or self._is_long_ago(self._passed_at, _FULL_PASS_SECONDS):
+        if self._needs_full_pass(seen):
             await self._pass(seen)
         else:
+            await self._get_to_know(seen)
             await self._check_fresh()
         if self._is_long_ago(self._looked_at, self._lease.total_seconds()):
             await self._look_for_leaseless(seen)
 
     # -- queued, but not in Redis --------------------------------------------------------------
 
-    def _is_another(self, seen: dict[str, Incarnation]) -> bool:
+    def _needs_full_pass(self, seen: dict[str, Incarnation]) -> bool:
+        """At our start, when a queue we know is in another Redis now, and after a few minutes."""
+        if self._checked_until is None or self._is_long_ago(self._passed_at, _FULL_PASS_SECONDS):
+            return True
         return any(
-            incarnation.generation is None or self._known.get(name) != incarnation
-            for name, incarnation in seen.items()
+            name in self._known and (now.generation is None or self._known[name] != now)
+            for name, now in seen.items()
         )
+
+    async def _get_to_know(self, seen: dict[str, Incarnation]) -> None:
+        """A queue that is new since our last look needs no full pass: MongoDB knew its name before
+        any job was in it, so each of its jobs is still to be checked, and in this Redis or a later
+        one."""
+        new = {name: now for name, now in seen.items() if name not in self._known}
+        if new:
+            await self._pause_again(new)
+            await self._begin_generations(new)
+            seen |= new
+            self._known |= new
+
+    async def _begin_generations(self, seen: dict[str, Incarnation]) -> None:
+        """Where it is missing; what is remembered is what stands, whoever was first."""
+        missing = [name for name, now in seen.items() if now.generation is None]
+        for name in missing:
+            await self._queue.begin_generation(name, self._chance.token())
+        seen |= await self._queue.incarnations(missing) if missing else {}
 
     async def _pass(self, seen: dict[str, Incarnation]) -> None:
         """Everything `queued`. What is remembered afterwards was read before (H18): a wipe during
         the pass shows as another generation at the next look."""
         await self._pause_again(seen)
-        for name, incarnation in seen.items():
-            if incarnation.generation is None:
-                await self._queue.begin_generation(name, self._chance.token())
-                seen[name] = await self._queue.incarnation(name)
+        await self._begin_generations(seen)
         now = self._clock.now()
         restored = await self._restore(None, now)
+        for name in seen:
+            await self._queue.recount(name)
         self._known = seen
         self._checked_until = now - _GRACE
         self._passed_at = self._clock.monotonic()
@@ -158,30 +183,44 @@ class Reconciler:
     # -- pauses and wake-ups ----------------------------------------------------------------
 
     async def _pause_again(self, seen: dict[str, Incarnation]) -> None:
-        """In a Redis that is another, at once and before any job is there to be leased. A resume
-        under way at this moment is undone, and done again by `_look_at_queues` two looks later."""
+        """Pauses and limits, in a Redis that is another, at once and before any job is there to be
+        leased. A resume under way at this moment is undone, and done again by `_look_at_queues` two
+        looks later."""
         for name in sorted(await self._store.paused_queues()):
             if name in seen and self._known.get(name) != seen[name]:
                 await self._queue.pause(name)
+        for name, limit in sorted((await self._store.limited_queues()).items()):
+            if name in seen and self._known.get(name) != seen[name]:
+                await self._queue.limit(name, limit)
 
     async def _look_at_queues(self, names: Sequence[str]) -> None:
         """Wake somebody for what is overdue: a wake-up may have died with the worker that ate it.
 
-        Pauses follow MongoDB, but only where two looks in a row disagree the same way: between the
-        two writes of a pause or resume under way they differ for a moment.
+        Pauses and limits follow MongoDB, but only where two looks in a row disagree the same way:
+        between the two writes of a pause or resume under way they differ for a moment.
         """
+        views = await self._queue.views(names)
         paused = await self._store.paused_queues()
-        doubted: set[tuple[str, bool]] = set()
-        for name in names:
-            wanted = name in paused
-            view = await self._queue.view(name)
-            if view.paused != wanted:
-                doubted.add((name, wanted))
-            if view.ready and not wanted and view.oldest_wait >= _OVERDUE:
-                await self._queue.pass_on(name)
+        for view in views:
+            is_overdue = view.ready and view.room.is_there and view.oldest_wait >= _OVERDUE
+            if is_overdue and view.name not in paused:
+                await self._queue.pass_on(view.name)
+        await self._correct_pauses(views, paused)
+        await self._correct_limits(views)
+
+    async def _correct_pauses(self, views: Sequence[QueueView], paused: frozenset[str]) -> None:
+        doubted = {(v.name, v.name in paused) for v in views if v.paused != (v.name in paused)}
         for name, wanted in doubted & self._doubted:
             await (self._queue.pause(name) if wanted else self._queue.resume(name))
         self._doubted = doubted
+
+    async def _correct_limits(self, views: Sequence[QueueView]) -> None:
+        limits = await self._store.limited_queues()
+        wanted = {view.name: limits.get(view.name, NO_LIMIT) for view in views}
+        doubted = {(v.name, wanted[v.name]) for v in views if v.limit != wanted[v.name].text}
+        for name, limit in doubted & self._doubted_limits:
+            await self._queue.limit(name, limit)
+        self._doubted_limits = doubted
 
     def _is_long_ago(self, moment: float, seconds: float) -> bool:
         return self._clock.monotonic() - moment >= seconds

@@ -78,6 +78,17 @@ async def test_what_is_given_back_comes_again_and_says_how_often(world: World) -
         await world.mailbox.give_back()
 
 
+async def test_what_is_given_back_again_and_again_is_never_thrown_away(world: World) -> None:
+    """H19: every requeue counts towards a queue's delivery limit, where it has one; beyond it, and
+    without dead-lettering, the message is gone. Usual limits are 20 and less."""
+    await world.send(b"patient")
+    for times in range(1, 26):
+        (delivery,) = await take(world, 1)
+        assert (delivery.body, delivery.times) == (b"patient", times)
+        await world.mailbox.give_back()
+    assert await world.parked() == []
+
+
 async def test_what_is_acknowledged_does_not_come_again(world: World) -> None:
     for number in range(4):
         await world.send(b"%d" % number)

@@ -36,7 +36,7 @@ async def inbox(channel: AbstractChannel) -> AbstractQueue:
 @pytest_asyncio.fixture
 async def executors(amqp_url: str) -> AsyncIterator[Executors]:
     async with RabbitTarget(amqp_url) as target:
-        yield Executors(TaskExecutor(Registry(), threads=1), amqp=AmqpExecutor(target.publish))
+        yield Executors(TaskExecutor(Registry(), threads=1), amqp=AmqpExecutor(target))
 
 
 async def publish(executors: Executors, **fields: Any) -> Ending:
@@ -112,9 +112,7 @@ async def test_the_longest_routing_key_that_a_job_may_have_fits_the_protocol(
 
 async def test_a_broker_that_is_away_is_a_failure_that_is_tried_again() -> None:
     async with RabbitTarget("amqp://guest:guest@127.0.0.1:1/") as target:
-        executors = Executors(
-            TaskExecutor(Registry(), threads=1), amqp=AmqpExecutor(target.publish)
-        )
+        executors = Executors(TaskExecutor(Registry(), threads=1), amqp=AmqpExecutor(target))
         ending = failure(await publish(executors, routing_key="k"))
     assert ending.error.type == "unavailable"
     assert ending.retryable

@@ -1,93 +1,24 @@
 """HTTP jobs against a real server on loopback."""
 
-import asyncio
 import base64
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Any
+from functools import partial
 
 import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from pipeline.domain.execution import Ending, Failed, Succeeded, TimedOut
+from pipeline.domain.execution import Failed, Succeeded, TimedOut
 from tests.builders import a_job
-from workers.executors.executors import Executors
-from workers.executors.http import open_http
-from workers.executors.task import TaskExecutor
-from workers.tasks import Registry
-
-HERE = ("127.0.0.1", "::1")
-PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-
-class Receiver:
-    """A server that notes every request and answers as it is told."""
-
-    def __init__(self) -> None:
-        self.requests: list[tuple[web.BaseRequest, bytes]] = []
-        self.connections = 0
-        self.url = ""
-        self.answer: Callable[[], web.Response] = web.Response
-
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        self.requests.append((request, await request.read()))
-        if request.path == "/slow":
-            await asyncio.sleep(60)
-        if request.path == "/endless":
-            return await self._endless(request)
-        return self.answer()
-
-    async def _endless(self, request: web.BaseRequest) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
-        try:
-            while True:
-                await response.write(b"x" * 10_000)
-        except ConnectionError:
-            return response
-
-    @property
-    def last(self) -> web.BaseRequest:
-        return self.requests[-1][0]
-
-    @property
-    def body(self) -> bytes:
-        return self.requests[-1][1]
+from tests.fakes.clock import ManualClock
+from tests.http_world import HERE, PARENT, Receiver, call, executing, failure, raw_server, receiving
 
 
 @pytest_asyncio.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    receiver = Receiver()
-    runner = web.ServerRunner(web.Server(receiver.handle), shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    receiver.url = f"http://127.0.0.1:{port}"
-    yield receiver
-    await runner.cleanup()
-
-
-@asynccontextmanager
-async def executing(*allow: str) -> AsyncIterator[Executors]:
-    async with open_http(allow, "DueQ/test") as http:
-        yield Executors(TaskExecutor(Registry(), threads=1), http=http)
-
-
-async def call(url: str, *allow: str, timeout: float = 300, **fields: Any) -> Ending:
-    job = a_job(
-        body={"http": {"url": url, **fields}, "timeout": timeout},
-        id="the-job", attempt=3, traceparent=PARENT,
-    )  # fmt: skip
-    async with executing(*(allow or HERE)) as executors:
-        return await executors.run(job)
-
-
-def failure(ending: Ending) -> Failed:
-    assert isinstance(ending, Failed)
-    return ending
+    async with receiving() as receiver:
+        yield receiver
 
 
 async def test_an_answer_within_success_succeeds_and_is_reported(receiver: Receiver) -> None:
@@ -152,13 +83,40 @@ async def test_the_job_says_what_success_is(receiver: Receiver) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [("7", timedelta(seconds=7)), ("999999999", timedelta(days=1)), ("-1", None), ("soon", None),
-     ("Wed, 21 Oct 2026 07:28:00 GMT", None)],
+     ("", None), ("7.5", None), ("Wed, 21 Oct 2026 07:28:09 GMT", timedelta(seconds=9)),
+     ("Wednesday, 21-Oct-26 07:28:09 GMT", timedelta(seconds=9)),
+     ("Wed Oct 21 07:28:09 2026", timedelta(seconds=9)),
+     ("Wed, 21 Oct 2026 07:27:00 GMT", timedelta(0)),
+     ("Wed, 21 Oct 2099 07:28:00 GMT", timedelta(days=1)), ("Wed, 99 Oct 2026 07:28:00 GMT", None)],
 )  # fmt: skip
-async def test_retry_after_in_seconds_is_honoured(
+async def test_retry_after_is_obeyed_in_seconds_and_as_a_date_of_the_servers_clock(
     receiver: Receiver, text: str, expected: timedelta | None
 ) -> None:
-    receiver.answer = lambda: web.Response(status=503, headers={"Retry-After": text})
+    their_now = "Wed, 21 Oct 2026 07:28:00 GMT"
+    headers = {"Retry-After": text, "Date": their_now}
+    receiver.answer = lambda: web.Response(status=503, headers=headers)
     assert failure(await call(receiver.url)).retry_after == expected
+
+
+async def test_without_a_date_of_the_answer_retry_after_is_read_by_our_clock() -> None:
+    clock = ManualClock()
+    answer = b"HTTP/1.1 503 no\r\nContent-Length: 0\r\nRetry-After: %s\r\n\r\n"
+    async with raw_server(answer % b"Thu, 01 Jan 2026 12:00:30 GMT") as url:
+        ending = failure(await call(url, clock=clock))
+    assert ending.retry_after == timedelta(seconds=30)
+
+
+async def test_the_job_says_what_is_not_worth_another_attempt(receiver: Receiver) -> None:
+    for asked, status, retryable in (
+        (["4xx", "501"], 501, False),
+        (["4xx", "501"], 429, False),
+        (["4xx", "501"], 500, True),
+        (["410"], 404, True),
+        ([], 404, True),
+    ):
+        receiver.answer = partial(web.Response, status=status)
+        ending = failure(await call(receiver.url, not_retryable=asked))
+        assert ending.retryable is retryable, (asked, status)
 
 
 async def test_a_redirect_is_a_result_and_is_not_followed(receiver: Receiver) -> None:
@@ -217,17 +175,10 @@ async def test_a_cut_through_a_character_leaves_text(receiver: Receiver) -> None
     assert ending.report["body"].endswith("ü")  # type: ignore[union-attr]
 
 
-async def test_headers_that_are_no_text_can_still_be_stored(receiver: Receiver) -> None:
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 \xff\r\nX-Odd: \xff\xfe\r\nContent-Length: 0\r\n\r\n")
-        await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        ending = await call(f"http://127.0.0.1:{port}")
+async def test_headers_that_are_no_text_can_still_be_stored() -> None:
+    answer = b"HTTP/1.1 200 \xff\r\nX-Odd: \xff\xfe\r\nContent-Length: 0\r\n\r\n"
+    async with raw_server(answer) as url:
+        ending = await call(url)
     assert isinstance(ending, Succeeded)
     str(ending.report).encode()
 
@@ -248,15 +199,8 @@ async def test_nobody_there_is_a_failure_that_is_tried_again(receiver: Receiver)
 
 
 async def test_an_answer_that_is_no_http_is_a_failure() -> None:
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"SSH-2.0-OpenSSH\r\n")
-        await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        assert isinstance(await call(f"http://127.0.0.1:{port}"), Failed)
+    async with raw_server(b"SSH-2.0-OpenSSH\r\n") as url:
+        assert isinstance(await call(url), Failed)
 
 
 @pytest.mark.parametrize("header", ["Content-Length", "transfer-encoding", "Connection"])
@@ -267,40 +211,3 @@ async def test_where_a_request_ends_is_not_the_users_to_say(
     assert ending.error.type == "forbidden_header"
     assert not ending.retryable
     assert receiver.requests == []
-
-
-# -- where it may go
-
-
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1", "localhost", "127.1", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]",
-             "[::ffff:7f00:1]", "0.0.0.0"],
-)  # fmt: skip
-async def test_nobody_on_loopback_is_reached_unless_it_is_allowed(host: str) -> None:
-    """Not even a connection is opened, whatever the spelling."""
-    reached = asyncio.Event()
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        reached.set()
-        writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        ending = failure(await call(f"http://{host}:{port}/", "203.0.113.0/24"))
-
-    assert ending.error.type in ("forbidden_target", "invalid_url")
-    assert not ending.retryable
-    assert not reached.is_set()
-
-
-async def test_a_listed_host_may_be_reached_and_opens_no_door_for_others(
-    receiver: Receiver,
-) -> None:
-    """The connection that the listed name left in the pool must not serve another name."""
-    port = receiver.url.rpartition(":")[2]
-    async with executing("localhost") as executors:
-        listed = a_job(body={"http": {"url": f"http://localhost:{port}"}})
-        other = a_job(body={"http": {"url": f"http://127.0.0.1:{port}"}})
-        assert isinstance(await executors.run(listed), Succeeded)
-        assert failure(await executors.run(other)).error.type == "forbidden_target"

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Any
+from dataclasses import replace
+from datetime import timedelta
+from itertools import chain
 
 import pytest
 
@@ -20,78 +20,36 @@ from pipeline.domain.execution import (
     Succeeded,
     conclude,
 )
+from pipeline.domain.identity import fingerprint
 from pipeline.domain.job import Job, Kind
+from pipeline.domain.limits import NO_LIMIT, KeyLimit, Limit, Rate
 from pipeline.domain.states import State
-from pipeline.ports import Attempt, JobFilter, JobStore, Stored
+from pipeline.ports import Attempt, JobFilter, Standing, Stored
 from pipeline.store.documents import UNREADABLE
 from pipeline.store.job_store import MongoJobStore
 from tests.builders import a_claim, a_submission, an_id
 from tests.fakes.clock import ManualClock, SeededChance
 from tests.fakes.job_store import FakeJobStore
+from tests.store_world import World, a_fake_world, a_mongodb_world
 
 BOOM = Failed(ErrorInfo("Boom", "it broke"))
 GONE = Lost(ErrorInfo("lost", "silence"))
 
 
-@dataclass
-class World:
-    """A store and the clock that it reckons by."""
-
-    store: JobStore
-    clock: ManualClock
-
-    @property
-    def now(self) -> datetime:
-        return self.clock.now()
-
-    async def queued(self, **body: Any) -> str:
-        """A job that waits to be started."""
-        submission = a_submission(at=self.now, **body)
-        await self.store.insert([submission], self.now)
-        return submission.id
-
-    async def started(self, lease_id: str = "lease-1", **body: Any) -> Job:
-        job_id = await self.queued(**body)
-        return await self.start(job_id, lease_id)
-
-    async def start(self, job_id: str, lease_id: str = "lease-1") -> Job:
-        (job,) = await self.store.start([job_id], a_claim(lease_id=lease_id, at=self.now))
-        return job
-
-    async def end(self, job: Job, ending: Any, lot: float = 0.5) -> None:
-        record = conclude(job, ending, finished_at=self.now, lot=lot)
-        await self.store.settle(await self.store.record([record]))
-
-    async def job(self, job_id: str) -> Job:
-        job = await self.store.get(job_id)
-        assert job is not None
-        return job
-
-    async def state(self, job_id: str) -> State:
-        return (await self.job(job_id)).state
-
-
 @pytest.fixture
 def fake_world() -> World:
-    clock = ManualClock()
-    return World(FakeJobStore(clock), clock)
+    return a_fake_world()
 
 
 @pytest.fixture
 async def mongodb_world(mongo_url: str) -> AsyncIterator[World]:
-    clock = StoreClock()
-    store = MongoJobStore(mongo_url, clock, SeededChance(1), timedelta(seconds=10))
-    now = await store.server_time()
-    store.close()
-    manual = ManualClock(now)
-    store = MongoJobStore(mongo_url, manual, SeededChance(1), timedelta(seconds=10))
-    await store.prepare()
-    yield World(store, manual)
-    store.close()
+    async with a_mongodb_world(mongo_url) as world:
+        yield world
 
 
 @pytest.fixture(params=["fake_world", "mongodb_world"])
-def world(request: pytest.FixtureRequest) -> World:
+def world(request: pytest.FixtureRequest, mongo_url: str) -> World:
+    # The URL is asked for here so that MongoDB runs also when one of these tests is run alone.
     found = request.getfixturevalue(request.param)
     assert isinstance(found, World)
     return found
@@ -114,6 +72,7 @@ async def test_a_redelivered_job_is_known_and_its_neighbours_are_new(world: Worl
 
 
 async def test_another_body_under_the_same_key_is_told_and_the_first_stands(world: World) -> None:
+    """H26: only here, where the id is taken, can it be known of two that came at one moment."""
     first = a_submission(at=world.now, keyed=True, payload=1)
     same = a_submission(id=first.id, at=world.now, keyed=True, payload=1)
     other = a_submission(id=first.id, at=world.now, keyed=True, payload=2)
@@ -201,6 +160,7 @@ async def test_a_start_repeated_under_its_lease_id_returns_what_it_won(world: Wo
 
 
 async def test_a_job_not_due_by_the_lease_scripts_clock_is_not_started(world: World) -> None:
+    """H10: by that clock and by no other: MongoDB's own may be behind it, and then refuse."""
     job_id = await world.queued(delay=1)
     await world.store.dispatch(timedelta(seconds=2), 10)
     early = world.now + timedelta(milliseconds=999)
@@ -261,15 +221,17 @@ async def test_a_record_offered_twice_by_its_writer_stands_once(world: World) ->
 
 
 async def test_settling_one_job_of_a_lease_leaves_the_other_alone(world: World) -> None:
-    """H1: a and b share a lease; b was reaped. Settling a's success must not make b succeed."""
-    submissions = [a_submission(at=world.now) for _ in range(2)]
+    """H1: a, b and c share a lease; b was reaped. Settling the success of a and c, in one write,
+    must not make b succeed."""
+    submissions = [a_submission(at=world.now) for _ in range(3)]
     await world.store.insert(submissions, world.now)
-    a, b = await world.store.start([s.id for s in submissions], a_claim(at=world.now))
+    a, b, c = await world.store.start([s.id for s in submissions], a_claim(at=world.now))
     lost_b = conclude(b, GONE, finished_at=world.now, lot=0)
     await world.store.record([lost_b])
-    mine = [conclude(j, Succeeded(), finished_at=world.now, lot=0) for j in (a, b)]
+    mine = [conclude(j, Succeeded(), finished_at=world.now, lot=0) for j in (a, c, b)]
     await world.store.settle(await world.store.record(mine))
     assert await world.state(a.id) is State.SUCCEEDED
+    assert await world.state(c.id) is State.SUCCEEDED
     assert await world.state(b.id) is State.PENDING
 
 
@@ -357,6 +319,15 @@ async def test_redrive_keeps_the_attempt_and_clears_the_counts(world: World) -> 
     assert not await world.store.redrive(job.id)
 
 
+async def test_of_several_watchers_each_has_ended_what_it_says_and_no_other(world: World) -> None:
+    """All find the same jobs before the first of them writes; the metric is the sum."""
+    at = (world.now + timedelta(seconds=5)).isoformat()
+    ids = [await world.queued(expires_at=at) for _ in range(5)]
+    world.clock.advance(6)
+    ended = await asyncio.gather(*(world.store.expire(10) for _ in range(4)))
+    assert sorted(chain(*ended)) == sorted(ids)
+
+
 async def test_a_redriven_expired_job_does_not_expire_again(world: World) -> None:
     job_id = await world.queued(expires_at=(world.now + timedelta(seconds=5)).isoformat())
     world.clock.advance(6)
@@ -378,7 +349,18 @@ async def test_a_buried_job_is_hidden_and_never_born_again(world: World) -> None
     assert (await world.store.list(JobFilter(), 10, None)).jobs == []
     assert await world.store.insert([submission], world.now) == [Stored.KNOWN]
     assert await world.store.get(job.id) is None
-    assert await world.store.fingerprint_of(job.id) is not None
+
+
+async def test_what_stands_under_a_key_is_told_of_the_buried_too(world: World) -> None:
+    """Their ids are used: whoever submits under such a key must hear it (R2)."""
+    waits, buried = (a_submission(at=world.now, keyed=True) for _ in range(2))
+    unkeyed = await world.queued()
+    await world.store.insert([waits, buried], world.now)
+    assert await world.store.bury(buried.id)
+    assert await world.store.standing([waits.id, buried.id, unkeyed, "unknown"]) == {
+        waits.id: Standing(fingerprint(waits.body), State.QUEUED),
+        buried.id: Standing(fingerprint(buried.body), State.BURIED),
+    }
 
 
 async def test_tombstones_go_when_they_are_old(world: World) -> None:
@@ -388,6 +370,23 @@ async def test_tombstones_go_when_they_are_old(world: World) -> None:
     world.clock.advance(2 * 3600)
     assert await world.store.sweep_buried(timedelta(hours=1), 10) == 1
     assert await world.store.sweep_buried(timedelta(hours=1), 10) == 0
+
+
+async def test_a_job_born_again_after_the_grave_meets_no_old_record(world: World) -> None:
+    """H4: whoever buried the job died before its executions were gone. Left there when the
+    tombstone goes, `j/1` would stand for the first attempt of the next job under this id."""
+    job = await world.started()
+    await world.end(job, Succeeded("old"))
+    await world.store.bury(job.id)
+    await world.store.record([conclude(job, Succeeded("old"), finished_at=world.now, lot=0.5)])
+    world.clock.advance(2 * 3600)
+    assert await world.store.sweep_buried(timedelta(hours=1), 10) == 1
+    await world.store.insert([a_submission(id=job.id, at=world.now)], world.now)
+    again = await world.start(job.id)
+    (standing,) = await world.store.record(
+        [conclude(again, Succeeded("new"), finished_at=world.now, lot=0.5)]
+    )
+    assert (standing.attempt, standing.result) == (1, "new")
 
 
 # -- reading
@@ -511,3 +510,22 @@ async def test_the_fake_fails_as_told() -> None:
     with pytest.raises(UnknownOutcome):
         await store.insert([submission], submission.accepted_at)
     assert replace(store.jobs[submission.id]).id == submission.id
+
+
+async def test_the_limit_of_a_queue_is_remembered_until_it_is_removed(world: World) -> None:
+    limit = Limit(concurrency=3, rate=Rate(count=10, per=60.0, burst=2))
+    await world.store.pause_queue("a")
+    await world.store.limit_queue("a", limit)
+    await world.store.limit_queue("b", Limit(concurrency=1))
+    assert await world.store.limited_queues() == {"a": limit, "b": Limit(concurrency=1)}
+    await world.store.limit_queue("b", NO_LIMIT)
+    assert await world.store.limited_queues() == {"a": limit}
+    assert await world.store.active_queues() >= {"a", "b"}
+    assert await world.store.paused_queues() == {"a"}
+
+
+async def test_what_is_dispatched_has_its_limit(world: World) -> None:
+    limits = {"key": "customer-7", "concurrency": 2, "rate": {"count": 5}}
+    await world.queued(limits=limits, delay=1)
+    (entry,) = await world.store.dispatch(timedelta(seconds=10), 10)
+    assert entry.limit == KeyLimit(key="customer-7", concurrency=2, rate=Rate(count=5))

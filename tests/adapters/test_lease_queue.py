@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from pipeline.domain.priority import HIGHEST, LOWEST, ready_score
-from pipeline.ports import ExpiredLease, WorkerView
+from pipeline.ports import Death, ExpiredLease, WorkerView
 from tests.fakes.clock import START, ManualClock
 from tests.queue_worlds import TTL, FakeWorld, RedisWorld, World
 from tests.support import eventually
@@ -217,8 +217,8 @@ async def test_a_returned_job_that_is_due_goes_to_another_worker_at_once(world: 
 async def test_only_redis_says_due_and_a_returned_job_waits_for_its_time__h10(
     world: World,
 ) -> None:
-    # The worker leased a ghost: the job was postponed after it had been added. MongoDB refused the
-    # start; the job is still queued, so it must stay in Redis and not be dropped.
+    """H10: The worker leased a ghost: the job was postponed after it had been added. MongoDB
+    refused the start; the job is still queued, so it must stay in Redis and not be dropped."""
     await world.add("a")
     await world.lease("L1")
     due_at = world.due(3)
@@ -231,8 +231,8 @@ async def test_only_redis_says_due_and_a_returned_job_waits_for_its_time__h10(
 
 
 async def test_an_old_lease_does_not_count_as_present__h11(world: World) -> None:
-    # Attempt 1 settled to pending, not yet acknowledged. A dispatcher writes `queued` and dies
-    # before it adds. The reconciler looks, once; then the acknowledgement arrives.
+    """H11: Attempt 1 settled to pending, not yet acknowledged. A dispatcher writes `queued` and
+    dies before it adds. The reconciler looks, once; then the acknowledgement arrives."""
     await world.add("a")
     await world.lease("L1")
     assert await world.queue.restore([world.entry("a")]) == ["a"]
@@ -252,8 +252,8 @@ async def test_restore_leaves_alone_what_waits_already(world: World) -> None:
 
 
 async def test_the_reaper_spares_a_job_that_was_leased_again__h12(world: World) -> None:
-    # The reaper reads "L1 ran out, document pending" and stops. The job is queued again and leased
-    # as L2. The reaper goes on and would remove the lease of L2, whose worker then dies.
+    """H12: The reaper reads "L1 ran out, document pending" and stops. The job is queued again and
+    leased as L2. The reaper goes on and would remove the lease of L2, whose worker then dies."""
     await world.add("a")
     await world.lease("L1")
     world.advance(AGES)
@@ -270,7 +270,8 @@ async def test_the_reaper_spares_a_job_that_was_leased_again__h12(world: World) 
 async def test_what_the_reaper_decided_of_one_lease_is_not_done_to_the_next__h12(
     world: World,
 ) -> None:
-    # As before, but L2 has run out as well when the reaper goes on: still not the one it saw.
+    """H12: As before, but L2 has run out as well when the reaper goes on: still not the one it
+    saw."""
     await world.add("a")
     await world.lease("L1")
     world.advance(AGES)
@@ -284,7 +285,7 @@ async def test_what_the_reaper_decided_of_one_lease_is_not_done_to_the_next__h12
 
 
 async def test_the_reaper_spares_a_lease_that_was_extended_meanwhile__h12(world: World) -> None:
-    # After an outage the worker's heartbeat comes between the reaper's look and its move.
+    """H12: After an outage the worker's heartbeat comes between the reaper's look and its move."""
     await world.add("a")
     await world.lease("L1")
     world.advance(AGES)
@@ -296,6 +297,7 @@ async def test_the_reaper_spares_a_lease_that_was_extended_meanwhile__h12(world:
 
 
 async def test_a_lease_that_runs_is_neither_dropped_nor_moved__h12(world: World) -> None:
+    """H12: whoever the reaper is and whatever it believes, only an expired lease is its."""
     await world.add("a")
     await world.lease("L1")
     running = ExpiredLease("a", world.snapshot().leased["a"])
@@ -305,8 +307,8 @@ async def test_a_lease_that_runs_is_neither_dropped_nor_moved__h12(world: World)
 
 
 async def test_nobody_acknowledges_or_returns_the_lease_of_another__h13(world: World) -> None:
-    # w1 leased as L1, was paused and lost the start; its lease ran out, the job went on as L2 to
-    # w2. Now w1 wakes up and tidies: neither under another's lease nor under its own old one.
+    """H13: w1 leased as L1, was paused and lost the start; its lease ran out, the job went on as L2
+    to w2. Now w1 wakes up and tidies: neither under another's lease nor under its own old one."""
     await world.add("a")
     await world.lease("L1", "w1")
     world.advance(AGES)
@@ -320,6 +322,7 @@ async def test_nobody_acknowledges_or_returns_the_lease_of_another__h13(world: W
 
 
 async def test_of_a_batch_only_the_own_leases_are_acknowledged__h13(world: World) -> None:
+    """H13: b is w2's by now; it must not be lost for being in one batch with a and c."""
     await world.queue.add([world.entry("a"), world.entry("b"), world.entry("c")])
     await world.lease("L1", "w1")
     await world.queue.extend([world.held("b", "L2", "w2")], TTL)
@@ -328,8 +331,8 @@ async def test_of_a_batch_only_the_own_leases_are_acknowledged__h13(world: World
 
 
 async def test_removing_a_released_lease_leaves_the_waiting_member__h14(world: World) -> None:
-    # A worker releases (document pending) and dies before it gives back. The job is dispatched
-    # again and waits; only then the reaper removes the old lease.
+    """H14: A worker releases (document pending) and dies before it gives back. The job is
+    dispatched again and waits; only then the reaper removes the old lease."""
     await world.add("a")
     await world.lease("L1")
     world.advance(AGES)
@@ -340,7 +343,8 @@ async def test_removing_a_released_lease_leaves_the_waiting_member__h14(world: W
 
 
 async def test_the_due_time_that_was_added_last_stands__h15(world: World) -> None:
-    # PATCH moves the job away and back while old members are there: one member, at the new time.
+    """H15: PATCH moves the job away and back while old members are there: one member, at the new
+    time."""
     await world.add("a")
     await world.add("a", due_in=5, priority=8)
     assert (await world.lease("L1")).job_ids == []
@@ -355,8 +359,8 @@ async def test_the_due_time_that_was_added_last_stands__h15(world: World) -> Non
 
 
 async def test_a_job_is_added_though_its_old_lease_is_not_acknowledged__h16(world: World) -> None:
-    # Attempt 1 fails and is settled to pending, due now; a dispatcher queues and adds before the
-    # worker has acknowledged. "Add unless leased" would lose the job.
+    """H16: Attempt 1 fails and is settled to pending, due now; a dispatcher queues and adds before
+    the worker has acknowledged. "Add unless leased" would lose the job."""
     await world.add("a")
     await world.lease("L1", "w1")
     await world.add("a")
@@ -365,9 +369,9 @@ async def test_a_job_is_added_though_its_old_lease_is_not_acknowledged__h16(worl
 
 
 async def test_a_second_lease_takes_nothing_from_who_runs_the_job__h20(world: World) -> None:
-    # The reconciler adds beside ingest's add: w1 starts under L1, w2 leases the second member as L2
-    # and overwrites the key. w1's heartbeat (MongoDB: still running under L1) takes it back; w2,
-    # whose start was refused, drops its own lease, before or after.
+    """H20: The reconciler adds beside ingest's add: w1 starts under L1, w2 leases the second member
+    as L2 and overwrites the key. w1's heartbeat (MongoDB: still running under L1) takes it back;
+    w2, whose start was refused, drops its own lease, before or after."""
     await world.add("a")
     await world.lease("L1", "w1")
     await world.add("a")
@@ -422,7 +426,8 @@ async def test_an_expired_lease_is_moved_back_once_and_wakes(world: World) -> No
 
 
 async def test_a_wipe_shows_in_the_generation_of_each_queue__h18(world: World) -> None:
-    # One key for all queues would miss a wiped shard; a key of one's own per queue is gone with it.
+    """H18: One key for all queues would miss a wiped shard; a key of one's own per queue is gone
+    with it."""
     before = await world.queue.incarnation("default")
     assert before.generation is None
     await world.queue.begin_generation("default", "g1")
@@ -433,9 +438,20 @@ async def test_a_wipe_shows_in_the_generation_of_each_queue__h18(world: World) -
     assert (await world.queue.incarnation("default")).generation is None
 
 
+async def test_the_incarnations_of_many_queues_are_those_of_each__h18(world: World) -> None:
+    """H18: A look that takes a second for a thousand queues would see the last as it was later."""
+    names = [f"q{number}" for number in range(1001)]
+    await world.queue.begin_generation("q1000", "g1")
+    found = await world.queue.incarnations(names)
+    assert list(found) == names
+    assert found["q1000"] == await world.queue.incarnation("q1000")
+    assert (found["q1000"].generation, found["q7"].generation) == ("g1", None)
+    assert await world.queue.incarnations([]) == {}
+
+
 async def test_a_generation_that_was_begun_stands__h18(world: World) -> None:
-    # Two reconcilers see it missing. The second must find the first one's value, not replace it:
-    # else each takes the other's for a wipe, for ever.
+    """H18: Two reconcilers see it missing. The second must find the first one's value, not replace
+    it: else each takes the other's for a wipe, for ever."""
     await world.queue.begin_generation("default", "g1")
     await world.queue.begin_generation("default", "g2")
     assert (await world.queue.incarnation("default")).generation == "g1"
@@ -486,6 +502,18 @@ async def test_a_view_counts_what_is_due_as_ready_though_nobody_fetched_it(world
     assert view.oldest_wait == timedelta(seconds=7)
 
 
+async def test_the_views_of_many_queues_are_those_of_each_in_order(world: World) -> None:
+    await world.add("a", due_in=-3, priority=7)
+    await world.queue.pause("q3")
+    names = ["q3", "default", *(f"q{number}" for number in range(4, 1010))]
+    views = await world.queue.views(names)
+    assert [view.name for view in views] == names
+    assert views[1] == await world.queue.view("default")
+    assert (views[1].ready, views[1].oldest_wait) == (1, timedelta(seconds=3))
+    assert [view.name for view in views if view.paused] == ["q3"]
+    assert list(await world.queue.views([])) == []
+
+
 async def test_the_oldest_wait_may_be_that_of_a_job_nobody_fetched(world: World) -> None:
     await world.add("a", due_in=1)
     world.advance(4)
@@ -528,6 +556,17 @@ async def test_workers_are_known_until_they_fall_silent(world: World) -> None:
     assert await world.queue.workers() == [replace(views[0], running=0, extra={}), views[1]]
     await world.queue.retract_worker("w1")
     assert await world.queue.workers() == views[1:]
+
+
+async def test_the_end_of_a_worker_is_remembered_under_its_id(world: World) -> None:
+    await world.queue.announce_worker(WorkerView("w1", "here", 7, ["default"], 4, 2, START), TTL)
+    await world.queue.announce_worker(WorkerView("w2", "there", 7, ["default"], 4, 2, START), TTL)
+    death = Death(pid=7, host="here", signal="SIGKILL", exit_code=None, log="its last words")
+    assert await world.queue.report_death(death)
+    assert await world.queue.deaths(["w1", "w2"]) == {"w1": death}
+    assert [view.id for view in await world.queue.workers()] == ["w2"]
+    assert not await world.queue.report_death(replace(death, pid=8))
+    assert await world.queue.deaths([]) == {}
 
 
 # -- waking

@@ -3,8 +3,9 @@ both hold the same, and what must always hold does. Time passes by hand.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import pytest
@@ -19,16 +20,34 @@ from hypothesis.stateful import (
 )
 
 from pipeline.domain.job import Entry
+from pipeline.domain.limits import NO_LIMIT, KeyLimit, Limit, Rate
 from pipeline.ports import ExpiredLease, Lease
 from tests.fakes.clock import ManualClock
+from tests.fakes.limit_keys import room_of
 from tests.queue_worlds import TTL, FakeWorld, RedisWorld, Snapshot, World
 
 R = TypeVar("R")
 
-jobs = st.sampled_from(["a", "b", "c"])
+jobs = st.sampled_from(["a", "b", "c", "d", "e"])
 workers = st.sampled_from(["w1", "w2", "w3"])
 dues = st.sampled_from([-60, -1, 0, 1, 5, 20])
 priorities = st.sampled_from([0, 4, 5, 9])
+_K_SLOW = Rate(count=1, per=4)
+LIMITS = (
+    None,
+    KeyLimit(key="k", concurrency=1),
+    KeyLimit(key="k", concurrency=2),
+    KeyLimit(key="k", rate=_K_SLOW, concurrency=2),
+    KeyLimit(key="l", rate=Rate(count=2, per=3, burst=1)),
+    KeyLimit(key="l", rate=Rate(count=300)),
+)
+limits = st.sampled_from(LIMITS)
+own_limits = st.sampled_from([
+    NO_LIMIT,
+    Limit(concurrency=1),
+    Limit(concurrency=2, rate=Rate(count=2, per=5, burst=3)),
+    Limit(rate=Rate(count=1, per=1)),
+])  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,6 +73,7 @@ class LeaseQueueMachine(RuleBasedStateMachine):
         self.leases: list[Lease] = []
         self.seen: list[ExpiredLease] = []
         self.awake = False
+        self.own = NO_LIMIT
         self.before = self.after = Snapshot()
 
     def teardown(self) -> None:
@@ -79,15 +99,15 @@ class LeaseQueueMachine(RuleBasedStateMachine):
 
     # -- who puts in
 
-    @rule(job=jobs, due=dues, priority=priorities)
-    def add(self, job: str, due: int, priority: int) -> None:
-        self.both(lambda world: world.add(job, due, priority))
+    @rule(job=jobs, due=dues, priority=priorities, limit=limits)
+    def add(self, job: str, due: int, priority: int, limit: KeyLimit | None) -> None:
+        self.both(lambda world: world.add(job, due, priority, limit))
         assert waiting(self.after) == waiting(self.before) | {job}
         assert self.after.leased == self.before.leased
 
-    @rule(several=st.lists(jobs, unique=True), due=dues, priority=priorities)
-    def restore(self, several: list[str], due: int, priority: int) -> None:
-        entries = [self.entry(job, due, priority) for job in several]
+    @rule(several=st.lists(jobs, unique=True), due=dues, priority=priorities, limit=limits)
+    def restore(self, several: list[str], due: int, priority: int, limit: KeyLimit | None) -> None:
+        entries = [self.entry(job, due, priority, limit) for job in several]
         restored = self.both(lambda world: world.queue.restore(entries))
         assert set(restored) == set(several) - waiting(self.before)
         assert waiting(self.after) == waiting(self.before) | set(several)
@@ -102,6 +122,12 @@ class LeaseQueueMachine(RuleBasedStateMachine):
         assert held(self.after) == held(self.before) | set(job_ids)
         assert waiting(self.after) == waiting(self.before) - set(job_ids)
         assert all(self.due_before(job_id) for job_id in job_ids)
+        if self.own.concurrency is not None:
+            assert len(job_ids) <= max(0, self.own.concurrency - len(self.before.leased))
+        for job_id in job_ids:  # each was let run by its own number
+            text, _, key = self.before.limits.get(job_id, "0 0 0 ").rpartition(" ")
+            most = int(text.split()[0])
+            assert most == 0 or self.before.running.get(key, 0) < most
         self.awake = False
 
     @precondition(lambda self: self.calls)
@@ -116,10 +142,10 @@ class LeaseQueueMachine(RuleBasedStateMachine):
             assert self.after == self.before
 
     @precondition(lambda self: self.leases)
-    @rule(data=st.data())
-    def extend(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), key=st.sampled_from([None, "k", "l"]))
+    def extend(self, data: st.DataObject, key: str | None) -> None:
         """By the one who runs the job or, as a ghost would, by anybody who ever leased it."""
-        lease = data.draw(st.sampled_from(self.leases))
+        lease = replace(data.draw(st.sampled_from(self.leases)), limit_key=key)
         self.both(lambda world: world.queue.extend([lease], TTL))
         assert self.after.owners[lease.job_id] == f"{lease.worker} {lease.lease_id}"
         assert waiting(self.after) == waiting(self.before)
@@ -134,10 +160,21 @@ class LeaseQueueMachine(RuleBasedStateMachine):
         assert waiting(self.after) == waiting(self.before)
 
     @precondition(lambda self: self.leases)
-    @rule(data=st.data(), due=dues, priority=priorities)
-    def give_back(self, data: st.DataObject, due: int, priority: int) -> None:
+    @rule(data=st.data())
+    def forgo(self, data: st.DataObject) -> None:
+        mine = data.draw(st.lists(st.sampled_from(self.leases), min_size=1, unique=True))
+        self.both(lambda world: world.queue.forgo(mine))
+        gone = {lease.job_id for lease in mine if self.owned_before(lease)}
+        assert held(self.after) == held(self.before) - gone
+        assert waiting(self.after) == waiting(self.before)
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data(), due=dues, priority=priorities, limit=limits)
+    def give_back(
+        self, data: st.DataObject, due: int, priority: int, limit: KeyLimit | None
+    ) -> None:
         lease = data.draw(st.sampled_from(self.leases))
-        entry = self.entry(lease.job_id, due, priority)
+        entry = self.entry(lease.job_id, due, priority, limit)
         self.both(lambda world: world.queue.give_back([(lease, entry)]))
         back = {lease.job_id} if self.owned_before(lease) else set()
         assert waiting(self.after) == waiting(self.before) | back
@@ -151,10 +188,10 @@ class LeaseQueueMachine(RuleBasedStateMachine):
         assert self.after == self.before
 
     @precondition(lambda self: self.seen)
-    @rule(due=dues, priority=priorities)
-    def requeue(self, due: int, priority: int) -> None:
+    @rule(due=dues, priority=priorities, limit=limits)
+    def requeue(self, due: int, priority: int, limit: KeyLimit | None) -> None:
         """What was seen expired, at any time later."""
-        moves = [(lease, self.entry(lease.job_id, due, priority)) for lease in self.seen]
+        moves = [(lease, self.entry(lease.job_id, due, priority, limit)) for lease in self.seen]
         self.both(lambda world: world.queue.requeue("default", moves))
         still = self.same_before()
         assert waiting(self.after) == waiting(self.before) | still
@@ -172,6 +209,16 @@ class LeaseQueueMachine(RuleBasedStateMachine):
     @rule()
     def pause(self) -> None:
         self.both(lambda world: world.queue.pause("default"))
+
+    @rule(limit=own_limits)
+    def limit_the_queue(self, limit: Limit) -> None:
+        self.both(lambda world: world.queue.limit("default", limit))
+        self.own = limit
+
+    @rule()
+    def recount(self) -> None:
+        self.both(lambda world: world.queue.recount("default"))
+        assert self.after.held == self.before.held  # nothing was wrong
 
     @rule()
     def resume(self) -> None:
@@ -196,13 +243,15 @@ class LeaseQueueMachine(RuleBasedStateMachine):
     def wipe(self) -> None:
         self.fake.wipe()
         self.real.wipe()
+        self.own = NO_LIMIT
         self.compare()
 
     @rule()
     def look(self) -> None:
         self.both(lambda world: world.queue.view("default"))
-        self.both(lambda world: world.queue.peek("default", 4))
+        self.both(lambda world: world.queue.peek("default", 9))
         self.both(lambda world: world.queue.leased("default", ["a", "b", "c"]))
+        self.both(lambda world: world.queue.full_keys("default", 9))
         assert self.after == self.before
 
     # -- what always holds
@@ -223,10 +272,28 @@ class LeaseQueueMachine(RuleBasedStateMachine):
         assert set(self.after.owners) == living
 
     @invariant()
-    def nobody_sleeps_beside_a_ready_job(self) -> None:
-        """A token is there, or whoever took it has not looked yet."""
-        if self.after.ready and not self.after.paused:
+    def nobody_sleeps_beside_a_job_that_may_run(self) -> None:
+        """A token is there, or whoever took it has not looked yet; or a timer is set."""
+        if self.startable() and not self.after.paused and self.has_room():
             assert self.after.token or self.awake
+
+    @invariant()
+    def what_limit_keys_hold_are_the_leases_that_exist(self) -> None:
+        assert set(self.after.held) <= set(self.after.leased)
+        assert self.after.running == Counter(self.after.held.values())
+
+    @invariant()
+    def no_key_with_room_is_held_back(self) -> None:
+        """Whatever happened before: what the first of each key says is the whole truth."""
+        now = self.now_ms()
+        part = self.fake.fake.part("default")
+        for key, limit in part.firsts(self.after.verdicts).items():
+            assert limit is not None
+            keys = part.keys_of_limits
+            verdict = keys.verdict(limit, now, self.after.running.get(key, 0))
+            if verdict == 1:
+                stands = self.after.verdicts[key]
+                assert stands == 1 or 2 < stands <= now
 
     # -- words
 
@@ -235,8 +302,8 @@ class LeaseQueueMachine(RuleBasedStateMachine):
         self.leases += [Lease(j, "default", call.worker, call.lease_id) for j in grant.job_ids]
         return list(grant.job_ids)
 
-    def entry(self, job: str, due: int, priority: int) -> Entry:
-        return self.fake.entry(job, due, priority)
+    def entry(self, job: str, due: int, priority: int, limit: KeyLimit | None) -> Entry:
+        return self.fake.entry(job, due, priority, limit=limit)
 
     def now_ms(self) -> int:
         return int(self.clock.now().timestamp() * 1000)
@@ -244,6 +311,16 @@ class LeaseQueueMachine(RuleBasedStateMachine):
     def before_call(self, call: Call) -> list[str] | None:
         lease_id, *job_ids = self.after.grants.get(call.worker, "").split() or [""]
         return job_ids if lease_id == call.lease_id else None
+
+    def startable(self) -> bool:
+        return bool(self.fake.fake.part("default").startable)
+
+    def has_room(self) -> bool:
+        """No: a lease has to end, or a timer is set."""
+        part = self.fake.fake.part("default")
+        leased = len(self.after.leased)
+        leases, tokens, _ = room_of(part.limit, part.keys_of_limits, leased, self.now_ms())
+        return leases > 0 and tokens >= 1
 
     def due_before(self, job_id: str) -> bool:
         due = self.before.delayed.get(job_id)

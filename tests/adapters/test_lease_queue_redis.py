@@ -14,8 +14,9 @@ from infra.local.servers import Urls
 from pipeline.clock import StoreClock, SystemChance
 from pipeline.domain.errors import Unavailable, UnknownOutcome
 from pipeline.domain.job import Entry
-from pipeline.ports import Grant, Lease, WorkerView
-from pipeline.queue.keys import EVERY_KEY, keys_of
+from pipeline.domain.limits import KeyLimit, Limit, Rate
+from pipeline.ports import Death, Grant, Lease, WorkerView
+from pipeline.queue.keys import EVERY_KEY, SICK_TARGET, SICK_TARGETS, keys_of
 from pipeline.queue.lease_queue import RedisLeaseQueue
 from tests.fakes.clock import ManualClock, SeededChance
 from tests.servers import private_local_servers
@@ -116,17 +117,26 @@ async def test_every_key_is_documented_and_has_its_type(redis_url: str) -> None:
     async with queue_at(redis_url) as queue:
         await queue.add([Entry("a", "default", now), Entry("b", "default", now)])
         await queue.add([Entry("c", "default", now + TTL, priority=9)])
-        await queue.lease("default", worker="w1", lease_id="L1", limit=1, ttl=TTL)
+        limit = KeyLimit(key="k", concurrency=1, rate=Rate(count=1, per=60))
+        await queue.add([Entry(job, "default", now, 9, limit) for job in ("d", "e")])
+        await queue.limit("default", Limit(concurrency=9))
+        await queue.lease("default", worker="w1", lease_id="L1", limit=2, ttl=TTL)
         await queue.begin_generation("default", "g")
         await queue.pause("default")
         await queue.wake_dispatcher()
         view = WorkerView("w1", "host", 1, ["default"], 1, 0, now)
         await queue.announce_worker(view, TTL)
+        await queue.report_death(Death(1, "host", "SIGKILL", None, ""))
+        await queue.announce_worker(view, TTL)
     with raw(redis_url) as client:
         seen = {name: client.type(name) for name in client.keys("*")}
+        seen.pop(KEYS.lease_prefix + "d")
     names = {"<queue>": "default", "<job id>": "a", "<worker id>": "w1", "<id>": "w1"}
+    names["<key>"] = "k"
     expected = {}
     for key in EVERY_KEY:
+        if key in (SICK_TARGETS, SICK_TARGET):
+            continue  # of another adapter
         name = key.pattern
         for placeholder, value in names.items():
             name = name.replace(placeholder, value)
@@ -174,6 +184,9 @@ async def test_redis_that_forgot_the_scripts_is_told_them_again(redis_url: str) 
         with raw(redis_url) as client:
             client.script_flush()
         assert (await lease(queue, "L1")).job_ids == ["a"]
+        with raw(redis_url) as client:
+            client.script_flush()
+        assert [view.leased for view in await queue.views(["mail", "default", "b"])] == [0, 1, 0]
 
 
 async def test_a_refused_connection_is_unavailable_at_once() -> None:
@@ -252,3 +265,46 @@ async def test_the_server_is_looked_at(redis_url: str) -> None:
     assert int(facts.version.split(".")[0]) >= 7
     assert facts.used_bytes > 0
     facts.require_noeviction()
+
+
+async def test_a_lease_costs_the_same_beside_many_blocked_jobs_as_beside_few(
+    redis_url: str,
+) -> None:
+    now = redis_now(redis_url)
+    full, free = KeyLimit(key="a", concurrency=1), KeyLimit(key="c", concurrency=1)
+    costs = []
+    async with queue_at(redis_url) as queue:
+        with raw(redis_url) as client:
+            await queue.add([Entry(f"a{n}", "default", now, 5, full) for n in range(3)])
+            await lease(queue, "L0")
+            for more in (0, 20_000):
+                await queue.add([Entry(f"b{n}", "default", now, 5, full) for n in range(more)])
+                await queue.add([Entry(f"c{more}", "default", now, 0, free)])
+                before = commands(client)
+                assert (await lease(queue, f"L{more + 1}")).job_ids == [f"c{more}"]
+                costs.append(commands(client) - before)
+                await queue.ack([Lease(f"c{more}", "default", "w1", f"L{more + 1}")])
+    assert costs[0] == costs[1]
+
+
+async def test_who_uses_no_limits_asks_redis_for_nothing_more(redis_url: str) -> None:
+    async with queue_at(redis_url) as queue:
+        with raw(redis_url) as client:
+            await queue.add([Entry("a", "default", redis_now(redis_url))])
+            await lease(queue, "L0")
+            await queue.ack([Lease("a", "default", "w1", "L0")])
+            await queue.add([Entry("b", "default", redis_now(redis_url))])
+            before = commands(client)
+            assert (await lease(queue, "L1")).job_ids == ["b"]
+            # script, clock, grant and state, due, pop, lease key, leased, grant, next due
+            assert commands(client) - before == 9
+            before = commands(client)
+            await queue.ack([Lease("b", "default", "w1", "L1")])
+            # script, lease keys and state, delete, remove
+            assert commands(client) - before == 4
+
+
+def commands(client: Any) -> int:
+    """How many commands Redis has run, those of scripts too, without this question."""
+    stats = client.info("commandstats")
+    return sum(each["calls"] for name, each in stats.items() if name != "cmdstat_info")

@@ -69,7 +69,8 @@ async def test_the_topology_is_exactly_what_the_interface_says(world: RealWorld)
     """Declared again with the documented arguments; any other argument would be a 406."""
 
     def declare(channel: Channel) -> None:
-        for name, type_ in (("dueq.jobs", "topic"), ("dueq.events", "topic")):
+        for name, type_ in (("dueq.jobs", "topic"), ("dueq.events", "topic"),
+                            ("dueq.delay", "topic")):  # fmt: skip
             channel.exchange.declare(name, type_, durable=True)
         channel.exchange.declare("dueq.parked", "fanout", durable=True)
         for queue in ("dueq.submit", "dueq.parked"):

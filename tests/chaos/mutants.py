@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 from pipeline import ending
 from pipeline.broker.mailbox import RabbitMailbox
 from pipeline.domain.execution import Execution
+from pipeline.domain.lifecycle import Change
 from pipeline.ports import Delivery, JobStore, Lease, LeaseQueue
+from pipeline.store.event_feed import MongoEventFeed
 from pipeline.watchers.reconciler import Reconciler
 
 MUTANT = "DUEQ_TEST_MUTANT"
@@ -64,9 +66,24 @@ def reconciler_is_off() -> None:
     Reconciler.step = nothing  # type: ignore[method-assign]
 
 
+def announcer_marks_first() -> None:
+    """The bookmark is behind changes that nobody has been told of yet."""
+    read = MongoEventFeed.read
+
+    async def read_and_mark(self: MongoEventFeed, limit: int) -> Sequence[Change]:
+        changes = await read(self, limit)
+        if changes:
+            await self.mark()
+            await asyncio.sleep(_WIDENED)
+        return changes
+
+    MongoEventFeed.read = read_and_mark  # type: ignore[method-assign]
+
+
 MUTANTS: dict[str, tuple[str, Callable[[], None]]] = {
     "ingest-acknowledges-first": ("ingest", ingest_acknowledges_first),
     "worker-acknowledges-first": ("worker", worker_acknowledges_first),
+    "announcer-marks-first": ("watcher", announcer_marks_first),
     "reconciler-is-off": ("watcher", reconciler_is_off),
 }
 """By name: the role that has the bug, and what plants it."""

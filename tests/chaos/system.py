@@ -146,7 +146,7 @@ class System:
     async def until_ready(self, member: Member) -> None:
         """Return when it says so itself; it may have died and be in a later life by then."""
         async with asyncio.timeout(START_SECONDS):
-            while not await is_ready(member.port):
+            while not await is_ready(f"http://127.0.0.1:{member.port}"):
                 await asyncio.sleep(0.05)
 
     async def until_dead(self, member: Member, within: float) -> None:

@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from tests.e2e.programs import require
 from tests.e2e.running import Up, run
 
 
@@ -127,6 +128,7 @@ def test_the_doctor_says_what_is_wrong_and_how_to_mend_it(system: Up) -> None:
 
 
 def test_the_exports_are_the_urls_of_the_system_beside(system: Up) -> None:
+    require("redis-cli")
     exports = system.dueq("config", "--export").stdout
     script = exports + 'redis-cli -u "$DUEQ_REDIS_URL" ping'
     ran = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)

@@ -1,13 +1,19 @@
 """The lines that people copy, as they stand; only the port is that of the system under test."""
 
 import json
+import re
 import shlex
 import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
 
-from tests.e2e.running import Up
+from tests.e2e.programs import require
+from tests.e2e.running import ROOT, Up
 from tests.support import eventually
 
 SUBMIT = """curl -X POST http://localhost:8080/api/jobs -H "Content-Type: application/json" \
@@ -29,6 +35,7 @@ def sh(system: Up, line: str) -> Any:
         ours = system.processes(role)[0]["http"].removeprefix("http://127.0.0.1")
         line = line.replace(f":{port}/", f"{ours}/")
     assert shlex.split(line)[0] == "curl"
+    require("curl")
     ran = subprocess.run(["sh", "-c", f"{line} -sS"], capture_output=True, text=True, check=True)
     return json.loads(ran.stdout)
 
@@ -61,3 +68,69 @@ def test_every_process_says_what_it_does(system: Up, role: str) -> None:
     assert stats["role"] == role
     assert stats["pid"] == system.processes(role)[0]["pid"]
     assert stats["counters"]
+
+
+# -- the lines of the README
+
+
+async def test_a_job_published_with_amqp_publish_runs(system: Up) -> None:
+    with hook() as (url, called):
+        readme_sh(system, readme_line("amqp-publish").replace("https://example.org/hook", url))
+        await eventually(lambda: called)
+    (job_id,) = called
+    assert system.dueq("job", "watch", job_id, "--timeout", "30").returncode == 0
+
+
+async def test_what_waits_can_be_looked_at_with_redis_cli(system: Up) -> None:
+    """Paused, the queue keeps what is due later in `delayed` and what is due now in `ready`."""
+    assert system.dueq("queue", "pause", "default").returncode == 0
+    try:
+        later = system.json("job", "submit", "--payload", "1", "--in", "1s")["id"]
+        due = system.json("job", "submit", "--payload", "2")["id"]
+        delayed, ready = (readme_line(f"redis-cli .*:{name}'") for name in ("delayed", "ready"))
+        await eventually(lambda: later in readme_sh(system, delayed).split())
+        await eventually(lambda: due in readme_sh(system, ready).split())
+        (at,) = re.findall(rf"{later}\n(\d{{13}})\n", readme_sh(system, delayed))
+        assert int(at) > 0
+    finally:
+        assert system.dueq("queue", "resume", "default").returncode == 0
+    for job_id in (later, due):
+        assert system.dueq("job", "watch", job_id, "--timeout", "30").returncode == 0
+
+
+def readme_line(begin: str) -> str:
+    """The one that begins so, to its end."""
+    text = (ROOT / "README.md").read_text().replace("\\\n", "")
+    (line,) = re.findall(rf"^{begin}.*$", text, re.MULTILINE)
+    return str(line)
+
+
+def readme_sh(system: Up, line: str) -> str:
+    """What it prints in a shell that has the exports of the line before it."""
+    require(shlex.split(line)[0])
+    script = f"{system.dueq('config', '--export').stdout}\n{line}"
+    return subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+
+
+@contextmanager
+def hook() -> Iterator[tuple[str, set[str]]]:
+    """A URL of this machine, and the ids of the jobs that called it."""
+    called: set[str] = set()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            called.add(self.headers["Idempotency-Key"])
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Quietly."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/hook", called
+        finally:
+            server.shutdown()
+            thread.join()

@@ -10,10 +10,12 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import redis
 
+from tests.e2e.programs import require
 from tests.e2e.running import Up, clean_environment, command, is_alive, pids_in, run, up
 from tests.support import eventually
 
@@ -115,12 +117,33 @@ def test_given_servers_are_used_and_not_started(system: Up, tmp_path: Path) -> N
 
 
 def test_everything_listens_on_loopback_alone(system: Up) -> None:
+    require("ss")
     listening = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True).stdout
     ours = {f"pid={pid}," for pid in pids_in(system.folder)}
     lines = [line for line in listening.splitlines() if any(pid in line for pid in ours)]
     assert lines
     loopback = ("127.0.0.1:", "[::1]:", "[::ffff:127.0.0.1]:")
     assert [line for line in lines if not line.split()[3].startswith(loopback)] == []
+
+
+@pytest.mark.parametrize("gateways", ["1", "2"])
+def test_with_an_address_for_others_only_the_front_takes_it(
+    system: Up, tmp_path: Path, gateways: str
+) -> None:
+    """Other machines send their own Host there, and reach nothing else."""
+    require("ss")
+    few = ("--workers", "1", "--ingests", "0", "--watchers", "1", "--gateways", gateways)
+    with up(tmp_path, *few, DUEQ_HTTP_HOST="0.0.0.0", **urls_of(system)) as second:
+        listening = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True)
+        ours = [f"pid={pid}," for pid in pids_in(tmp_path)]
+        lines = [line for line in listening.stdout.splitlines() if any(p in line for p in ours)]
+        open_ = [line.split()[3] for line in lines if not line.split()[3].startswith("127.0.0.1:")]
+        assert open_ == [f"0.0.0.0:{urlsplit(second.http).port}"]
+        request = urllib.request.Request(f"{second.http}/api/jobs", b"{}")
+        for name, value in {"Host": "box.example", "Content-Type": "application/json"}.items():
+            request.add_header(name, value)
+        with urllib.request.urlopen(request, timeout=10) as response:
+            assert response.status == 202
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -139,6 +162,25 @@ def test_a_bad_value_stops_a_process_at_start_naming_the_variable(
     assert ran.returncode == 2
     assert "DUEQ_LEASE_SECONDS" in ran.stderr
     assert len(ran.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize(
+    ("variable", "url"),
+    [
+        ("DUEQ_AMQP_URL", "amqp://me:secret?@rabbit/"),
+        ("DUEQ_MONGO_URL", "mongodb+srv://me:secret@db.example:27017/dueq"),
+        ("DUEQ_REDIS_URL", "redis+sentinel://me:secret@cache/0"),
+    ],
+)
+def test_a_url_that_cannot_be_used_stops_a_process_with_one_line(
+    tmp_path: Path, role: str, variable: str, url: str
+) -> None:
+    ran = run(role, folder=tmp_path, DUEQ_HTTP_PORT="0", **{variable: url})
+    assert ran.returncode == 2
+    assert ran.stderr.splitlines()[-1].startswith(f"dueq: {variable} cannot be used: ")
+    assert "Traceback" not in ran.stderr
+    assert "secret" not in ran.stderr
 
 
 def test_a_port_that_was_asked_for_and_is_taken_is_an_error(tmp_path: Path) -> None:

@@ -11,8 +11,19 @@ from pipeline.domain.execution import Execution, Outcome
 from pipeline.domain.identity import fingerprint
 from pipeline.domain.instants import from_ms, to_ms
 from pipeline.domain.job import Entry, Job, Submission
+from pipeline.domain.limits import Limit
 from pipeline.domain.states import TRANSITIONS, Event, State, sources_of, target_of
-from pipeline.ports import Attempt, Claim, Clock, JobFilter, Page, Position, Standing, Stored
+from pipeline.ports import (
+    Attempt,
+    Claim,
+    Clock,
+    JobFilter,
+    JobIds,
+    Page,
+    Position,
+    Standing,
+    Stored,
+)
 
 
 class FakeJobStore:
@@ -25,6 +36,7 @@ class FakeJobStore:
         self.prints: dict[str, str] = {}
         self.records: dict[str, Execution] = {}
         self.paused: set[str] = set()
+        self.limits: dict[str, Limit] = {}
         self.known_queues: set[str] = set()
         self.down = False
         self._failing: list[tuple[str, bool]] = []
@@ -181,22 +193,90 @@ class FakeJobStore:
             self._put(job, state=State.CANCELLED, finished_at=self._now())
             return True
 
+    async def change(self, before: Job, after: Job) -> bool:
+        with self._call("change"):
+            stands = self.jobs.get(before.id)
+            if stands is None or _read_of(stands) != _read_of(before):
+                return False
+            self.known_queues.add(after.queue)
+            self._put(
+                stands,
+                state=target_of(Event.CHANGE),
+                spec=after.spec,
+                body=after.body,
+                due_at=after.due_at,
+                expires_at=after.expires_at,
+            )
+            return True
+
+    async def hasten(self, job_id: str) -> bool:
+        with self._call("hasten"):
+            job = self.jobs.get(job_id)
+            if job is None or job.state not in sources_of(Event.CHANGE):
+                return False
+            if job.due_at <= self._now():
+                return False
+            self._put(job, state=target_of(Event.CHANGE), due_at=self._now())
+            return True
+
     async def redrive(self, job_id: str) -> bool:
         with self._call("redrive"):
             job = self.jobs.get(job_id)
             if job is None or job.state not in sources_of(Event.REDRIVE):
                 return False
-            self._put(
-                job,
-                state=target_of(Event.REDRIVE),
-                due_at=self._now(),
-                failures=0,
-                losses=0,
-                reason=None,
-                finished_at=None,
-                expires_at=None,
-            )
+            self._redrive(job)
             return True
+
+    def _redrive(self, job: Job) -> None:
+        self._put(
+            job,
+            state=target_of(Event.REDRIVE),
+            due_at=self._now(),
+            failures=0,
+            losses=0,
+            reason=None,
+            finished_at=None,
+            expires_at=None,
+        )
+
+    async def cancel_waiting_many(self, job_ids: Sequence[str], wanted: JobFilter) -> int:
+        with self._call("cancel_waiting_many"):
+            moved = self._still(job_ids, wanted, sources_of(Event.CANCEL) - {State.RUNNING})
+            for job in moved:
+                self._put(job, state=State.CANCELLED, finished_at=self._now())
+            return len(moved)
+
+    async def redrive_many(self, job_ids: Sequence[str], wanted: JobFilter) -> int:
+        with self._call("redrive_many"):
+            moved = self._still(job_ids, wanted, sources_of(Event.REDRIVE))
+            for job in moved:
+                self._redrive(job)
+            return len(moved)
+
+    async def bury_many(self, job_ids: Sequence[str], wanted: JobFilter) -> int:
+        with self._call("bury_many"):
+            moved = self._still(job_ids, wanted, sources_of(Event.BURY))
+            for job in moved:
+                self._bury(job)
+            return len(moved)
+
+    def _still(
+        self, job_ids: Sequence[str], wanted: JobFilter, states: frozenset[State]
+    ) -> Sequence[Job]:
+        there = [self.jobs[job_id] for job_id in job_ids if job_id in self.jobs]
+        return [job for job in there if job.state in states and wanted.covers(job)]
+
+    async def bury_ended(self, state: State, older_than: timedelta, limit: int) -> int:
+        with self._call("bury_ended"):
+            before = self._clock.now() - older_than
+            ended = [
+                job
+                for job in self.jobs.values()
+                if job.state is state and job.finished_at is not None and job.finished_at < before
+            ][:limit]
+            for job in ended:
+                self._bury(job)
+            return len(ended)
 
     async def bury(self, job_id: str) -> bool:
         with self._call("bury"):
@@ -205,10 +285,13 @@ class FakeJobStore:
                 return job_id in self.tombs
             if job.state not in sources_of(Event.BURY):
                 return False
-            self.tombs[job_id] = (self._now(), self.prints.get(job_id))
-            del self.jobs[job_id]
-            self._forget_executions(job_id)
+            self._bury(job)
             return True
+
+    def _bury(self, job: Job) -> None:
+        self.tombs[job.id] = (self._now(), self.prints.get(job.id))
+        del self.jobs[job.id]
+        self._forget_executions(job.id)
 
     def _forget_executions(self, job_id: str) -> None:
         for record in [r for r in self.records.values() if r.job_id == job_id]:
@@ -247,14 +330,25 @@ class FakeJobStore:
 
     async def list(self, wanted: JobFilter, limit: int, after: Position | None) -> Page:
         with self._call("list"):
-            jobs = [
-                job
-                for job in self.jobs.values()
-                if _matches(job, wanted) and (after is None or _position(job) < after)
-            ]
-            jobs.sort(key=_position, reverse=True)
-            page = jobs[:limit]
-            return Page(page, _position(page[-1]) if len(jobs) > limit else None)
+            jobs, next_after = self._page(wanted, limit, after)
+            return Page(jobs, next_after)
+
+    async def list_ids(self, wanted: JobFilter, limit: int, after: Position | None) -> JobIds:
+        with self._call("list_ids"):
+            jobs, next_after = self._page(wanted, limit, after)
+            return JobIds([job.id for job in jobs], next_after)
+
+    def _page(
+        self, wanted: JobFilter, limit: int, after: Position | None
+    ) -> tuple[Sequence[Job], Position | None]:
+        jobs = [
+            job
+            for job in self.jobs.values()
+            if wanted.covers(job) and (after is None or _position(job) < after)
+        ]
+        jobs.sort(key=_position, reverse=True)
+        page = jobs[:limit]
+        return page, _position(page[-1]) if len(jobs) > limit else None
 
     async def executions(self, job_id: str) -> Sequence[Execution]:
         with self._call("executions"):
@@ -320,6 +414,16 @@ class FakeJobStore:
         with self._call("paused_queues"):
             return frozenset(self.paused)
 
+    async def limit_queue(self, queue: str, limit: Limit) -> None:
+        with self._call("limit_queue"):
+            self.known_queues.add(queue)
+            self.limits = {name: each for name, each in self.limits.items() if name != queue}
+            self.limits |= {} if limit.is_none else {queue: limit}
+
+    async def limited_queues(self) -> Mapping[str, Limit]:
+        with self._call("limited_queues"):
+            return self.limits
+
     async def active_queues(self) -> frozenset[str]:
         with self._call("active_queues"):
             return frozenset(self.known_queues)
@@ -347,18 +451,9 @@ def _may_start(job: Job, claim: Claim) -> bool:
     )
 
 
-def _matches(job: Job, wanted: JobFilter) -> bool:
-    return (
-        (not wanted.states or job.state in wanted.states)
-        and wanted.queue in (None, job.queue)
-        and wanted.kind in (None, job.spec.kind)
-        and wanted.name in (None, job.spec.name)
-        and (wanted.tag is None or wanted.tag in job.spec.tags)
-        and wanted.schedule_id in (None, job.schedule_id)
-        and (wanted.created_after is None or job.created_at >= wanted.created_after)
-        and (wanted.created_before is None or job.created_at < wanted.created_before)
-        and (not wanted.q or (job.spec.name or "").startswith(wanted.q))
-    )
+def _read_of(job: Job) -> tuple[object, ...]:
+    """What a change was made from."""
+    return job.state, job.attempt, job.due_at, job.body
 
 
 def _position(job: Job) -> Position:

@@ -3,12 +3,14 @@
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pipeline.domain.envelope import SUBMIT_KEY
 from pipeline.domain.errors import Rejected
-from pipeline.ports import Delivery
+from pipeline.domain.properties import properties_from_json
+from pipeline.ports import Delivery, Remains
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,7 @@ class Parked:
     delivery: Delivery
     body: bytes
     error: Rejected
+    remains: Remains | None = None
 
 
 class FakeMailbox:
@@ -44,8 +47,12 @@ class FakeMailbox:
         reply_to: str | None = None,
         correlation_id: str | None = None,
         times: int = 1,
+        exchange: str = "dueq.jobs",
+        headers: Mapping[str, Any] | None = None,
     ) -> Delivery:
         """A message arrives in the queue."""
+        told = {"content_type": content_type, "message_id": message_id, "reply_to": reply_to,
+                "correlation_id": correlation_id}  # fmt: skip
         delivery = Delivery(
             body=body,
             routing_key=routing_key,
@@ -55,6 +62,8 @@ class FakeMailbox:
             correlation_id=correlation_id,
             times=times,
             token=next(self._numbers),
+            exchange=exchange,
+            properties=properties_from_json(told, headers or {}),
         )
         self._queue.append(delivery)
         self._arrived.set()
@@ -97,10 +106,12 @@ class FakeMailbox:
             if self._held.pop(delivery.token, None) is not None:
                 self.acked.append(delivery)
 
-    async def park(self, delivery: Delivery, body: bytes, error: Rejected) -> None:
+    async def park(
+        self, delivery: Delivery, body: bytes, error: Rejected, remains: Remains | None = None
+    ) -> None:
         """Keep it for the test to look at, unless the delivery is of a lost connection."""
         if delivery.token in self._held:
-            self.parked.append(Parked(delivery, body, error))
+            self.parked.append(Parked(delivery, body, error, remains))
 
     async def reply(self, delivery: Delivery, body: bytes) -> None:
         """Keep it, if the sender asked for one."""

@@ -10,6 +10,7 @@ import pytest
 from infra.cli import with_bare_wait
 from infra.cli.client import Gateway
 from infra.cli.output import Format, cell, emit_list, emit_one
+from infra.cli.queue import rate_of
 from infra.cli.submit import seconds, value
 from infra.cli.waiting import check_outcome
 from infra.exits import CommandFailed, Exit
@@ -108,3 +109,24 @@ def test_a_gateway_that_is_not_there_is_unreachable_and_says_what_to_do() -> Non
 def test_a_url_that_is_none_is_a_usage_error_that_names_the_variable() -> None:
     with pytest.raises(CommandFailed, match="DUEQ_URL"):
         Gateway("localhost:8080")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("10/s", {"count": 10, "per": 1.0, "burst": None}),
+        ("5/10s", {"count": 5, "per": 10.0, "burst": None}),
+        ("100/m", {"count": 100, "per": 60.0, "burst": None}),
+        ("1/1.5h", {"count": 1, "per": 5400.0, "burst": None}),
+        ("none", None),
+    ],
+)
+def test_a_rate_is_written_as_people_say_it(text: str, expected: object) -> None:
+    assert rate_of(text, None) == expected
+
+
+@pytest.mark.parametrize("text", ["10", "10/", "/s", "10/x", "ten/s", "10/1.2.3s", "10/.s"])
+def test_a_rate_that_is_none_is_a_usage_error(text: str) -> None:
+    with pytest.raises(CommandFailed) as failed:
+        rate_of(text, None)
+    assert failed.value.code is Exit.USAGE

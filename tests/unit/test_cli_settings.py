@@ -53,6 +53,30 @@ def test_a_bad_value_ends_the_process_naming_the_variable(
     assert failure.value.code is Exit.USAGE
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "wrong"),
+    [
+        ("DUEQ_AMQP_URL", "amqp://me:pass?word@rabbit/", "port"),
+        ("DUEQ_AMQP_URL", "amqp://me:7/password@rabbit/", "@"),
+        ("DUEQ_MONGO_URL", "mongodb://me:pass@word@db/dueq", "password cannot be told apart"),
+        ("DUEQ_REDIS_URL", "rediss//me:password@cache/0", "must start with redis://"),
+        ("DUEQ_REDIS_URL", "redis://me:password@/0", "no host"),
+    ],
+)
+def test_a_malformed_url_is_one_line_that_keeps_its_password_to_itself(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, value: str, wrong: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(CommandFailed) as failure:
+        load_settings(tmp_path)
+    text = str(failure.value)
+    assert failure.value.code is Exit.USAGE
+    assert text.startswith(f"{variable} cannot be used: ")
+    assert wrong in text
+    assert "\n" not in text
+    assert all(secret not in text for secret in ("pass?", "pass@", "word@", ":7", "me:"))
+
+
 def test_passwords_are_stars_unless_exported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DUEQ_REDIS_URL", "redis://me:se'cret@host/0")
     settings = load_settings(home)

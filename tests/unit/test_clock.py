@@ -60,8 +60,8 @@ def error_of(clock: StoreClock, machine: Machine) -> timedelta:
 async def test_h25_a_host_minutes_ahead_delays_nothing(
     monkeypatch: pytest.MonkeyPatch, ahead: float
 ) -> None:
-    """A gateway whose wall clock is five minutes ahead stamps `accepted_at`; by it, every job that
-    it accepts would be stored as due in five minutes."""
+    """H25: A gateway whose wall clock is five minutes ahead stamps `accepted_at`; by it, every job
+    that it accepts would be stored as due in five minutes."""
     machine = a_machine(monkeypatch, ahead)
     clock = StoreClock()
     assert error_of(clock, machine) > timedelta(minutes=4)

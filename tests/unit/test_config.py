@@ -57,6 +57,13 @@ def test_other_peoples_variables_are_none_of_our_business(monkeypatch: pytest.Mo
     + [("POLL_SECONDS", "0"), ("LOOKAHEAD_SECONDS", "-1"), ("DRAIN_SECONDS", "x")]
     + [("HTTP_PORT", value) for value in ("-1", "65536", "http", "80.5")]
     + [("HTTP_ALLOW", value) for value in ("10.0.0.1/8", "10.0.0.0/33", "example.org/24")]
+    + [("COMMANDS_ALLOW", value) for value in ("bin/x", "/bin/ls,./x")]
+    + [("AMQP_URL", value) for value in ("", "http://rabbit", "amqp:rabbit", "amqp://", "amqp:///")]
+    + [("AMQP_URL", value) for value in ("amqp://me:pa/ss@rabbit", "amqp://rabbit:0/")]
+    + [("MONGO_URL", value) for value in ("mongo://db", "mongodb:///dueq", "mongodb://a,/dueq")]
+    + [("MONGO_URL", value) for value in ("mongodb://a,b:http/dueq", "mongodb://me:p@ss@db/dueq")]
+    + [("REDIS_URL", value) for value in ("localhost:6379", "redis://:6379", "redis://h:70000")]
+    + [("REDIS_URL", value) for value in ("redis+sentinel://h/", "redis://[::1/0", "unix://")]
     + [("LOG_LEVEL", "loud"), ("LOG_FORMAT", "xml")],
 )
 def test_a_bad_value_is_refused_and_its_variable_can_be_named(
@@ -66,6 +73,23 @@ def test_a_bad_value_is_refused_and_its_variable_can_be_named(
     with pytest.raises(ValidationError) as refused:
         Settings()
     assert [error["loc"] for error in refused.value.errors()] == [(name.lower(),)]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AMQP_URL", "amqps://me:p%40ss@rabbit.example:5671/%2F?heartbeat=10"),
+        ("MONGO_URL", "mongodb://me:p%40ss@a:27017,b,[::1]:27019/dueq?replicaSet=r&appName=@x@"),
+        ("MONGO_URL", "mongodb+srv://cluster.example/dueq"),
+        ("REDIS_URL", "rediss://:p@ss@cache.example:6380/1"),
+        ("REDIS_URL", "unix:///run/redis/redis.sock?db=1"),
+    ],
+)
+def test_urls_as_servers_have_them_are_taken_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"DUEQ_{name}", value)
+    assert getattr(Settings(), name.lower()) == value
 
 
 def test_a_poll_longer_than_the_look_ahead_would_start_jobs_late(

@@ -76,9 +76,9 @@ async def test_r12_two_dispatchers_share_the_work_and_double_nothing(world: Worl
 
 
 async def test_h10_the_clock_that_leased_is_the_clock_that_starts(world: World) -> None:
-    """Redis is a second ahead of MongoDB: in its look-ahead the job is due by Redis and not yet by
-    MongoDB. Judged by MongoDB's clock the start is refused, the member is dropped, and the job,
-    which was once seen to be in Redis, is never looked at again."""
+    """H10: Redis is a second ahead of MongoDB: in its look-ahead the job is due by Redis and not
+    yet by MongoDB. Judged by MongoDB's clock the start is refused, the member is dropped, and the
+    job, which was once seen to be in Redis, is never looked at again."""
     redis_clock = ManualClock(world.now + timedelta(seconds=1))
     ahead = world.queue = FakeLeaseQueue(redis_clock)
     job_id = await world.stored(delay=1)
@@ -92,8 +92,8 @@ async def test_h10_the_clock_that_leased_is_the_clock_that_starts(world: World) 
 async def test_h15_a_job_postponed_under_the_dispatcher_starts_at_its_new_time(
     world: World,
 ) -> None:
-    """PATCH writes a later due time and `pending` between the dispatcher's write and its add. The
-    old member is a ghost: refused by the start. The job is dispatched again in its own time."""
+    """H15: PATCH writes a later due time and `pending` between the dispatcher's write and its add.
+    The old member is a ghost: refused by the start. The job is dispatched again in its own time."""
     job_id = await world.stored(delay=1)
 
     async def postpone() -> None:
@@ -112,7 +112,7 @@ async def test_h15_a_job_postponed_under_the_dispatcher_starts_at_its_new_time(
 
 
 async def test_h15_due_time_queue_and_priority_are_what_the_write_found(world: World) -> None:
-    """A dispatcher that remembers what it read before its write adds the job under its old due
+    """H15: A dispatcher that remembers what it read before its write adds the job under its old due
     time; so it adds what the write read back, nothing else."""
     job_id = await world.stored(delay=1)
 
@@ -126,8 +126,8 @@ async def test_h15_due_time_queue_and_priority_are_what_the_write_found(world: W
 
 
 async def test_h16_an_old_lease_that_is_not_acknowledged_yet_hides_nobody(world: World) -> None:
-    """The worker settles a failure and has not acknowledged yet; the retry is due at once and is
-    dispatched. "Add unless leased" would leave it out, and then the acknowledgement comes."""
+    """H16: The worker settles a failure and has not acknowledged yet; the retry is due at once and
+    is dispatched. "Add unless leased" would leave it out, and then the acknowledgement comes."""
     job = await world.running("l1", retry={"base": 0})
     boom = Failed(ErrorInfo("Boom", "it broke"))
     record = conclude(job, boom, finished_at=world.now, lot=0.0)
@@ -140,6 +140,7 @@ async def test_h16_an_old_lease_that_is_not_acknowledged_yet_hides_nobody(world:
 
 
 async def test_h17_what_expires_is_dead_whether_or_not_it_was_dispatched(world: World) -> None:
+    """H17: the dispatcher owns `expires_at`, in both states that wait."""
     expires = (world.now + timedelta(seconds=5)).isoformat()
     pending = await world.stored(expires_at=expires, delay=3)
     queued = await world.ready(expires_at=expires)
@@ -157,6 +158,7 @@ async def test_h17_what_expires_is_dead_whether_or_not_it_was_dispatched(world: 
 
 
 async def test_h17_expiry_goes_on_in_as_many_batches_as_it_takes(world: World) -> None:
+    """H17: what is left over would wait a whole poll for its end."""
     expires = (world.now + timedelta(seconds=5)).isoformat()
     for _ in range(1001):
         await world.stored(expires_at=expires, delay=3600)
@@ -166,6 +168,7 @@ async def test_h17_expiry_goes_on_in_as_many_batches_as_it_takes(world: World) -
 
 
 async def test_h17_expiry_does_not_wait_for_redis(world: World) -> None:
+    """H17: it is MongoDB's alone, so an outage of Redis must not hold it up."""
     expires = (world.now + timedelta(seconds=5)).isoformat()
     expiring = await world.stored(expires_at=expires, delay=3600)
     world.clock.advance(6)

@@ -60,7 +60,7 @@ async def test_an_end_is_recorded_settled_and_acknowledged(world: World) -> None
 
 
 async def test_h1_settling_one_success_never_overrides_the_record_of_another(world: World) -> None:
-    """a and b share a lease. b's runs out, the reaper inserts `lost b/1` and dies before it
+    """H1: a and b share a lease. b's runs out, the reaper inserts `lost b/1` and dies before it
     settles. The worker inserts `succeeded a/1`, meets a duplicate on b; settled by the lease they
     share, b's document would say succeeded and its record lost."""
     await world.ready()
@@ -75,8 +75,8 @@ async def test_h1_settling_one_success_never_overrides_the_record_of_another(wor
 
 
 async def test_h2_a_record_with_ones_own_lease_id_may_still_be_a_strangers(world: World) -> None:
-    """The reaper copies the attempt's lease id into `lost`. The paused worker comes back, compares
-    lease ids, takes the record for its own and would settle `succeeded` over it."""
+    """H2: The reaper copies the attempt's lease id into `lost`. The paused worker comes back,
+    compares lease ids, takes the record for its own and would settle `succeeded` over it."""
     job = await world.running()
     (lost,) = records(world, [job], Lost(ERROR))
     assert lost.lease_id == job.lease_id
@@ -103,8 +103,8 @@ async def test_a_late_worker_does_not_touch_its_successor(world: World) -> None:
 
 
 async def test_h13_the_lease_of_a_successor_is_not_acknowledged_away(world: World) -> None:
-    """The same, seen from Redis: worker 1's late acknowledgement must leave lease l2 alone; without
-    it, and were worker 2 to die, nobody would ever look for the job."""
+    """H13: The same, seen from Redis: worker 1's late acknowledgement must leave lease l2 alone;
+    without it, and were worker 2 to die, nobody would ever look for the job."""
     job = await world.running("l1")
     world.clock.advance(LEASE.total_seconds() + 1)
     await reaped(world, job)

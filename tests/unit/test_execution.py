@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from pipeline.domain.execution import (
-    MAX_LOST,
     Cancelled,
     Decision,
     Ending,
     ErrorInfo,
     Failed,
+    Held,
     Lost,
     Outcome,
     Released,
@@ -20,7 +20,7 @@ from pipeline.domain.execution import (
     TimedOut,
     conclude,
 )
-from pipeline.domain.job import Job, OnLost
+from pipeline.domain.job import MAX_LOST, Job, OnLost
 from pipeline.domain.states import Event
 from tests.builders import a_job
 from tests.fakes.clock import START
@@ -87,6 +87,7 @@ def test_every_ending_decides_what_happens_to_the_job(
         (Lost(ERROR), Outcome.LOST),
         (Cancelled(), Outcome.CANCELLED),
         (Released(), Outcome.RELEASED),
+        (Held(ERROR, timedelta(seconds=7)), Outcome.RELEASED),
     ],
 )
 def test_the_outcome_is_how_it_ended_not_what_follows(ending: Ending, outcome: Outcome) -> None:
@@ -96,7 +97,8 @@ def test_the_outcome_is_how_it_ended_not_what_follows(ending: Ending, outcome: O
 
 
 def test_h6_what_may_run_only_once_is_lost_and_not_released() -> None:
-    """SIGTERM in the middle of a job with `on_lost: dead`: released, it would run a second time."""
+    """H6: SIGTERM in the middle of a job with `on_lost: dead`: released, it would run a second
+    time."""
     record = conclude(a_running(OnLost.DEAD), Released(), finished_at=START, lot=0)
     assert record.outcome is Outcome.LOST
     assert record.decision == Decision(Event.DIE, reason="lost")
@@ -109,7 +111,7 @@ def test_on_lost_dead_says_nothing_about_failures() -> None:
 
 
 def test_h23_a_job_with_one_attempt_survives_releases_and_two_losses() -> None:
-    """Compared with `max_attempts`, a deploy would burn the only attempt that there is."""
+    """H23: Compared with `max_attempts`, a deploy would burn the only attempt that there is."""
     body = {"retry": {"max_attempts": 1}}
     for losses in range(2):
         job = a_job(body=body, attempt=9, losses=losses)
@@ -118,11 +120,22 @@ def test_h23_a_job_with_one_attempt_survives_releases_and_two_losses() -> None:
 
 
 def test_h23_losses_are_not_failures_and_failures_no_losses() -> None:
+    """H23: each has a limit of its own."""
     assert decided(a_running(losses=2), Failed(ERROR)).event is Event.RETRY
     assert decided(a_running(failures=2), Lost(ERROR)).event is Event.LOSE
 
 
+@pytest.mark.parametrize("on_lost", OnLost)
+def test_what_was_held_back_has_not_begun_and_counts_as_nothing(on_lost: OnLost) -> None:
+    """Not even where a release would be a loss (H6): nothing of it was done."""
+    held = Held(ERROR, timedelta(seconds=7))
+    for failures, losses in product(range(3), range(MAX_LOST)):
+        job = a_running(on_lost, failures=failures, losses=losses)
+        assert decided(job, held) == Decision(Event.RELEASE, delay=timedelta(seconds=7))
+
+
 def test_h14_what_is_lost_or_released_is_due_now_and_pending() -> None:
+    """H14: `queued` would have nobody left to look at it; `pending` has the dispatcher."""
     for ending in (Lost(ERROR), Released()):
         assert decided(a_running(), ending).delay == timedelta(0)
 

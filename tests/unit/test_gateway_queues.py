@@ -1,9 +1,12 @@
 """Queues, counts, health."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
+import pytest
 import pytest_asyncio
 
+from pipeline.ports import Grant
 from tests.gateway_world import GatewayWorld, gateway_world
 
 
@@ -32,8 +35,29 @@ async def test_a_queue_tells_what_waits_in_it(world: GatewayWorld) -> None:
         "leased": 0,
         "paused": False,
         "oldest_wait": 2.0,
+        "limits": {"concurrency": None, "rate": None, "waits_for": None},
+        "waiting_keys": [],
+        "sick_targets": [],
     }
-    assert (await world.get("/api/queues")).json["items"] == [answer.json]
+    (listed,) = (await world.get("/api/queues")).json["items"]
+    assert answer.json | listed == answer.json
+
+
+async def test_a_queue_tells_where_its_http_jobs_are_held_back(world: GatewayWorld) -> None:
+    await queued(world, queue="eu")
+    target, second = "https://a.example", timedelta(seconds=1)
+    await world.targets.trip(target, probe=None, at_least=second, error="answered 503")
+    for queue in ("eu", "eu", "us"):
+        await world.targets.ask(target, queue, probe="p", within=second)
+    (sick,) = (await world.get("/api/queues/eu")).json["sick_targets"]
+    assert sick == {
+        "target": target,
+        "since": "2026-01-01T12:00:00.000Z",
+        "probe_at": "2026-01-01T12:00:05.000Z",
+        "failed_probes": 0,
+        "error": "answered 503",
+        "held": 2,
+    }
 
 
 async def test_a_queue_that_nobody_named_is_404(world: GatewayWorld) -> None:
@@ -49,6 +73,76 @@ async def test_a_peek_shows_the_next_jobs_in_order(world: GatewayWorld) -> None:
     assert [item["id"] for item in items] == [urgent, usual, later]
     assert items[2]["due_at"] == "2026-01-01T12:01:00.000Z"
     assert [item["ready"] for item in items] == [True, True, False]
+
+
+async def test_a_limit_is_in_force_at_once_and_shown(world: GatewayWorld) -> None:
+    await queued(world)
+    await queued(world)
+    change = {"concurrency": 1, "rate": {"count": 10, "per": 60}}
+    answer = await world.patch("/api/queues/default", change)
+    shown = {"concurrency": 1, "rate": {"count": 10, "per": 60.0}}
+    assert (answer.status, answer.json["limits"]) == (200, shown | {"waits_for": None})
+    grant = await a_lease(world, "L1")
+    assert len(grant.job_ids) == 1
+    reached = (await world.get("/api/queues/default")).json["limits"]
+    assert reached == shown | {"waits_for": "1 of 1 running"}
+
+
+async def test_a_change_of_a_limit_keeps_what_it_does_not_name(world: GatewayWorld) -> None:
+    await world.patch("/api/queues/default", {"concurrency": 3, "rate": {"count": 10, "burst": 2}})
+    changed = await world.patch("/api/queues/default", {"rate": {"burst": None}})
+    assert changed.json["limits"]["rate"] == {"count": 10, "per": 1.0}
+    removed = await world.patch("/api/queues/default", {"rate": None})
+    assert (removed.json["limits"]["concurrency"], removed.json["limits"]["rate"]) == (3, None)
+    await world.patch("/api/queues/default", {"concurrency": None})
+    assert await world.store.limited_queues() == {}
+    assert (await world.queue.view("default")).limit == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"concurrency": 0}, "/concurrency"),
+        ({"concurency": 2}, "/concurency"),
+        ({"rate": {"count": 0}}, "/rate/count"),
+        ({"rate": {"count": 20_000}}, "/rate"),
+        ({"rate": {"per": 5}}, "/rate/count"),
+        ([], ""),
+    ],
+)
+async def test_a_limit_that_is_none_is_refused(
+    world: GatewayWorld, change: object, pointer: str
+) -> None:
+    answer = await world.patch("/api/queues/default", change)
+    assert answer.status == 422
+    assert [error["pointer"] for error in answer.json["errors"]] == [pointer]
+    assert await world.store.limited_queues() == {}
+
+
+async def test_a_queue_tells_which_keys_wait_for_what(world: GatewayWorld) -> None:
+    for _ in range(3):
+        await queued(world, limits={"key": "customer-7", "concurrency": 1})
+    slow = {"key": "customer-8", "rate": {"count": 1, "per": 10}}
+    for _ in range(2):
+        await queued(world, limits=slow)
+    await a_lease(world, "L1")
+    keys = (await world.get("/api/queues/default")).json["waiting_keys"]
+    assert keys == [
+        {"key": "customer-7", "waiting": 2, "running": 1, "waits_for": "1 of 1 running"},
+        {"key": "customer-8", "waiting": 1, "running": 1,
+         "waits_for": "rate: next token in 10.0 s"},
+    ]  # fmt: skip
+    items = (await world.get("/api/queues/default/peek")).json["items"]
+    assert [item["waits_for"] for item in items] == [
+        "key customer-7: 1 of 1 running",
+        "key customer-7: 1 of 1 running",
+        "key customer-8: next token in 10.0 s",
+    ]
+
+
+async def a_lease(world: GatewayWorld, lease_id: str) -> Grant:
+    ttl = timedelta(seconds=30)
+    return await world.queue.lease("default", worker="w", lease_id=lease_id, limit=10, ttl=ttl)
 
 
 async def test_a_paused_queue_is_paused_in_both_stores_until_resumed(world: GatewayWorld) -> None:

@@ -74,6 +74,20 @@ async def test_a_wiped_redis_gets_its_leases_back(world: WorkerWorld) -> None:
         assert world.stopped == []
 
 
+async def test_a_wiped_redis_learns_again_what_limit_keys_hold(world: WorkerWorld) -> None:
+    limits = {"key": "customer-7", "concurrency": 1}
+    await world.submit(task="gated", limits=limits)
+    async with world.running(a_worker(world)):
+        await world.until(lambda: world.starts)
+        world.queue.wipe()
+        await world.clock.run(11)
+        await world.submit(task="gated", limits=limits)
+        await world.clock.run(11)
+        (key,) = await world.queue.full_keys("default", 9)
+        assert (key.key, key.running, key.waiting) == ("customer-7", 1, 1)
+        assert len(world.starts) == 1
+
+
 async def test_a_cancelled_job_is_stopped_within_a_third_of_the_lease(world: WorkerWorld) -> None:
     job_id = await world.submit(task="gated")
     async with world.running(a_worker(world)):

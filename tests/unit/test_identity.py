@@ -29,6 +29,7 @@ def test_ids_of_keys_never_change_between_releases() -> None:
 
 @given(keys, st.integers(0, 9999), st.integers(0, 9999))
 def test_h7_every_element_of_an_array_has_an_id_of_its_own(key: str, i: int, j: int) -> None:
+    """H7: under one `message_id` they would all be one job."""
     assert (id_of_element(key, i) == id_of_element(key, j)) == (i == j)
     assert id_of_element(key, i) != id_of_key(key)
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.domain.envelope import ACCEPTED_KEY, encode_accepted
+from pipeline.domain.envelope import ACCEPTED_KEY, encode_accepted, read_accepted
 from pipeline.domain.errors import Unavailable, UnknownOutcome
 from pipeline.domain.execution import Outcome, Succeeded
 from pipeline.domain.identity import id_of_key
-from pipeline.domain.job import Submission
+from pipeline.domain.job import Kind, Submission
 from pipeline.domain.states import State
 from pipeline.ingest import Ingest
 from pipeline.ports import Delivery, JobStore, LeaseQueue, Mailbox
@@ -190,8 +190,8 @@ async def test_redis_away_delays_and_loses_nothing(door: Door) -> None:
 
 
 async def test_h3_a_redelivered_message_does_not_bring_a_deleted_job_back(door: Door) -> None:
-    """Ingest inserts and dies before the ack; the job runs, the user deletes it, the sweeper looks;
-    RabbitMQ delivers the message again."""
+    """H3: Ingest inserts and dies before the ack; the job runs, the user deletes it, the sweeper
+    looks; RabbitMQ delivers the message again."""
     sent = a_submission(at=door.now)
     door.own(sent)
     with pytest.raises(Died):
@@ -199,7 +199,7 @@ async def test_h3_a_redelivered_message_does_not_bring_a_deleted_job_back(door: 
     (job,) = await door.run("lease-1")
     await door.ended(job, Succeeded())
     assert await door.store.bury(sent.id)
-    await Sweeper(door.store).step()
+    await Sweeper(door.store, door.clock, {}).step()
     door.mailbox.lose_connection()
     await door.ingest().step()
     assert await door.store.get(sent.id) is None
@@ -208,16 +208,16 @@ async def test_h3_a_redelivered_message_does_not_bring_a_deleted_job_back(door: 
 
 
 async def test_h4_a_key_used_again_after_the_grave_meets_no_old_record(door: Door) -> None:
-    """`j/1` exists, the document is gone, the same key comes again: attempt 1 would start and its
-    result would be thrown away for the record that stands. Within a day the tombstone keeps the id;
-    after it the records have gone before the tombstone did."""
+    """H4: `j/1` exists, the document is gone, the same key comes again: attempt 1 would start and
+    its result would be thrown away for the record that stands. Within a day the tombstone keeps the
+    id; after it the records have gone before the tombstone did."""
     door.foreign({"payload": 1}, message_id="k")
     await door.ingest().step()
     (job,) = await door.run("lease-1")
     await door.ended(job, Succeeded("old"))
     await door.store.bury(job.id)
     door.clock.advance(25 * 3600)
-    await Sweeper(door.store).step()
+    await Sweeper(door.store, door.clock, {}).step()
     door.foreign({"payload": 2}, message_id="k")
     await door.ingest().step()
     (again,) = await door.run("lease-2")
@@ -227,8 +227,8 @@ async def test_h4_a_key_used_again_after_the_grave_meets_no_old_record(door: Doo
 
 
 async def test_h26_of_two_first_requests_under_one_key_one_is_told(door: Door) -> None:
-    """Both were looked up, both were new, both were answered 202: the gateway cannot tell. Ingest
-    stores one; the other is parked and reported, never silently dropped."""
+    """H26: Both were looked up, both were new, both were answered 202: the gateway cannot tell.
+    Ingest stores one; the other is parked and reported, never silently dropped."""
     job_id = id_of_key("k")
     door.own(a_submission(id=job_id, at=door.now, keyed=True, payload="first"))
     door.own(a_submission(id=job_id, at=door.now, keyed=True, payload="second"))
@@ -236,8 +236,19 @@ async def test_h26_of_two_first_requests_under_one_key_one_is_told(door: Door) -
     assert (await door.job(job_id)).body == {"payload": "first"}
     (parked,) = door.mailbox.parked
     assert parked.error.code == "conflict"
-    assert json.loads(parked.body)["payload"] == "second"
+    element = json.loads(parked.body)
+    assert element["spec"]["payload"] == "second"
     assert len(door.mailbox.acked) == 2
+
+
+async def test_what_of_the_gateways_own_is_parked_keeps_its_identity(door: Door) -> None:
+    """Its key may have stood in a header: resubmitted without it, it would be another job."""
+    job_id = id_of_key("header")
+    sent = a_submission(id=job_id, at=door.now, keyed=True, payload="second")
+    door.own(a_submission(id=job_id, at=door.now, keyed=True, payload="first"), sent)
+    await door.ingest().step()
+    (parked,) = door.mailbox.parked
+    assert read_accepted(json.loads(parked.body)) == sent
 
 
 async def test_the_same_body_twice_under_one_key_is_one_job_and_no_conflict(door: Door) -> None:
@@ -314,6 +325,40 @@ async def test_the_sender_is_told_what_became_of_each(door: Door) -> None:
     assert [e["pointer"] for e in reply["rejected"][0]["errors"]] == ["/queue", "/delay"]
 
 
+async def test_a_delayed_message_is_stored_as_its_job_and_nobody_is_answered(door: Door) -> None:
+    """`reply_to` is for who receives the message in the end."""
+    told: dict[str, Any] = {
+        "exchange": "dueq.delay",
+        "routing_key": "job.accepted",
+        "reply_to": "answers",
+    }
+    door.mailbox.deliver(b"hello", headers={"x-delay": 60_000}, **told)
+    door.mailbox.deliver(b"hello", headers={"x-delay": "soon"}, **told)
+    await door.ingest().step()
+    (job,) = door.store.jobs.values()
+    assert (job.state, job.spec.kind, job.due_at) == (
+        State.PENDING, Kind.AMQP, door.now + timedelta(seconds=60),
+    )  # fmt: skip
+    assert [parked.error.flaws[0].pointer for parked in door.mailbox.parked] == ["/headers/x-delay"]
+    assert door.mailbox.replies == []
+    assert len(door.mailbox.acked) == 2
+
+
+async def test_a_message_that_is_parked_whole_is_answered_too(door: Door) -> None:
+    door.mailbox.deliver(b"{", reply_to="answers", correlation_id="c")
+    await door.ingest().step()
+    (reply,) = door.replies()
+    assert (reply["accepted"], reply["ids"], reply["rejected"][0]["code"]) == (0, [], "malformed")
+
+
+async def test_what_remains_of_an_array_bears_the_name_of_its_place(door: Door) -> None:
+    """Under the name of the whole array all its bad elements would be one job."""
+    door.foreign([{}, {"queue": "-"}, {"idempotency_key": "k", "queue": "-"}], message_id="m")
+    await door.ingest().step()
+    remains = [parked.remains for parked in door.mailbox.parked]
+    assert [each and each.message_id for each in remains] == ["m/1", None]
+
+
 async def test_a_conflict_is_told_at_its_place(door: Door) -> None:
     door.foreign({"idempotency_key": "k", "payload": 0})
     await door.ingest().step()
@@ -326,9 +371,9 @@ async def test_a_conflict_is_told_at_its_place(door: Door) -> None:
 
 
 async def test_h19_a_message_delivered_a_hundred_times_is_read_alone_and_kept(door: Door) -> None:
-    """Every crash and requeue counts as a delivery. A good job in bad company has many of them, and
-    a limit would throw it away; so it is taken out of the company first, and only a decision of
-    ours parks it."""
+    """H19: Every crash and requeue counts as a delivery. A good job in bad company has many of
+    them, and a limit would throw it away; so it is taken out of the company first, and only a
+    decision of ours parks it."""
     batches: list[int] = []
 
     class Counting(FakeMailbox):

@@ -111,19 +111,20 @@ def test_a_job_over_the_limit_is_refused_and_one_at_the_limit_is_not() -> None:
 
 
 def test_h7_without_message_id_and_key_there_is_no_identity() -> None:
-    """Documented: redelivered, such a message becomes a second job."""
+    """H7: Documented: redelivered, such a message becomes a second job."""
     assert ids(read("{}", seed=1)) != ids(read("{}", seed=2))
     assert not lone({}).submission.keyed
 
 
 def test_h7_a_redelivered_message_with_an_id_is_the_same_job() -> None:
+    """H7: the `message_id` is the identity, however often the message comes."""
     first, again = (lone({}, message_id="m", seed=seed).submission for seed in (1, 2))
     assert first.id == again.id == id_of_key("m")
     assert first.keyed
 
 
 def test_h7_every_element_of_an_array_is_a_job_of_its_own() -> None:
-    """All under one `message_id`, they would all be the same job: one stored, the rest lost."""
+    """H7: All under one `message_id`, they would all be the same job: one stored, the rest lost."""
     reads = read("[{}, {}, {}]", message_id="m")
     assert ids(reads) == [id_of_element("m", index) for index in range(3)]
     assert ids(reads) == ids(read("[{}, {}, {}]", message_id="m", seed=9))

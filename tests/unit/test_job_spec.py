@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from pipeline.domain.body import read_spec
 from pipeline.domain.errors import Rejected
-from pipeline.domain.job import AmqpWork, CommandWork, HttpWork, Kind, OnLost, TaskWork
+from pipeline.domain.http_work import HttpWork
+from pipeline.domain.job import AmqpWork, CommandWork, Kind, OnLost, TaskWork
 from pipeline.domain.retry import Backoff, Jitter, RetryPolicy
 from tests.builders import a_job, a_submission
 from tests.fakes.clock import START
@@ -58,6 +59,20 @@ def test_a_payload_alone_is_echoed() -> None:
         ({"amqp": {}}, Kind.AMQP, AmqpWork()),
         ({"command": "echo hi"}, Kind.COMMAND, CommandWork("echo hi")),
         ({"command": ["echo", "hi"]}, Kind.COMMAND, CommandWork(["echo", "hi"])),
+        (
+            {
+                "command": {
+                    "argv": ["a", "b"],
+                    "env": {"K": "v"},
+                    "cwd": "/x",
+                    "stdin": "in",
+                    "success": [0, 1],
+                    "not_retryable": [2],
+                }
+            },
+            Kind.COMMAND,
+            CommandWork(["a", "b"], {"K": "v"}, "/x", "in", [0, 1], [2]),
+        ),
     ],
 )
 def test_each_kind_knows_its_work(body: dict[str, Any], kind: Kind, work: object) -> None:
@@ -111,7 +126,13 @@ BAD: list[tuple[str, list[Any]]] = [
     ("tags", [["a b"], ["a"] * 21, "a", [1]]),
     ("name", ["x" * 201, 1]),
     ("task", ["", "a b", ".a", "a/b", "a" * 129]),
-    ("command", ["", [], [""], "a\0b", ["a", "b\0"], ["a"] * 1001, 5, {}]),
+    ("command", ["", [], [""], "a\0b", ["a", "b\0"], ["a"] * 1001, 5, {},
+                 {"argv": ["a"], "shell": "b"}, {"argv": []}, {"shell": ""}, {"run": "a"},
+                 {"shell": "a", "env": {"1": "x"}}, {"shell": "a", "env": {"DUEQ_JOB_ID": "x"}},
+                 {"shell": "a", "env": {"A": "b\0"}}, {"shell": "a", "env": {"A": 1}},
+                 {"shell": "a", "env": {"PASSWORD": "[redacted]"}}, {"shell": "a", "cwd": "b"},
+                 {"shell": "a", "success": []}, {"shell": "a", "success": [256]},
+                 {"shell": "a", "success": [0, 2], "not_retryable": [2]}]),
     ("idempotency_key", ["", "k" * 256, 1]),
     ("on_lost", ["die", "", None, True]),
     ("retry", [{"max_attempts": 0}, {"max_attempts": 1001}, {"base": -1}, {"factor": 0.5},
@@ -129,12 +150,33 @@ BAD: list[tuple[str, list[Any]]] = [
               {"url": "http://x/", "headers": {"a": "b\r\nc: d"}},
               {"url": "http://x/", "headers": {"a\n": "b"}},
               {"url": "http://x/", "headers": {"": "b"}},
-              {"url": "http://x/", "auth": {"type": "basic"}}, {"url": "http://x/", "auth": None},
+              {"url": "http://x/", "auth": {"type": "basic"}}, {"url": "http://x/", "auth": {}},
+              {"url": "http://x/", "auth": {"bearer": "a word"}},
+              {"url": "http://x/", "auth": {"bearer": {"secret": "../x"}}},
+              {"url": "http://x/", "auth": {"bearer": {"secret": "A"}, "header": {
+                  "name": "X", "value": {"secret": "A"}}}},
+              {"url": "http://x/", "auth": {"header": {"name": "a b", "value": {"secret": "A"}}}},
+              {"url": "http://x/", "auth": {"basic": {"username": "a:b",
+                                                      "password": {"secret": "A"}}}},
+              {"url": "http://x/", "auth": {"bearer": {"secret": "A"}},
+               "headers": {"authorization": "x"}},
+              {"url": "http://x/", "headers": {"X-Token": "[redacted]"}},
+              {"url": "http://x/", "headers": {"X": {"secret": "a.b"}}},
+              {"url": "http://x/", "headers": {"X": {"secret": "A", "plain": "b"}}},
+              {"url": "http://x/", "body": 1, "form": {}}, {"url": "http://x/", "form": []},
+              {"url": "http://x/", "body": 0, "body_base64": ""},
+              {"url": "http://x/", "body_base64": "a b"},
+              {"url": "http://x/", "query": {"a": None}},
+              {"url": "http://x/", "query": {"a": True}}, {"url": "http://x/", "query": {"a": {}}},
+              {"url": "http://x/", "signature": "whsec_x"}, {"url": "http://x/", "redirects": 21},
+              {"url": "http://x/", "redirects": True}, {"url": "http://x/", "connect_timeout": 0},
+              {"url": "http://x/", "method": "CONNECT"},
+              {"url": "http://x/", "not_retryable": ["9xx"]},
               {"url": "http://x/", "success": []}, {"url": "http://x/", "success": ["6xx"]},
               {"url": "http://x/", "success": ["200\n"]}, {"url": "http://x/", "timeout": 0}, []]),
     ("amqp", [{"exchange": "dueq.jobs"}, {"routing_key": "dueq.submit"}, {"exchange": "a\0"},
               {"exchange": "x" * 256}, {"exchange": "ä" * 128},
-              {"headers": {"a": [1]}}, {"queue": "q"}]),
+              {"headers": {"a": {"!int8": 300}}}, {"queue": "q"}]),
 ]  # fmt: skip
 
 
@@ -156,6 +198,9 @@ GOOD: list[tuple[str, list[Any]]] = [
     ("run_at", ["2026-12-01T06:00:00Z", "2026-12-01t06:00:00z", "2026-12-01 06:00:00+05:30",
                 "1970-01-01T00:00:00Z", "2199-12-31T23:59:59.999Z"]),
     ("http", [{"url": "http://[::1]:8080/a?b#c"}, {"url": "HTTP://X"},
+              {"url": "http://x/", "auth": None, "headers": {"X": {"secret": "a_b-1"}}},
+              {"url": "http://x/", "auth": {"basic": {"password": {"secret": "A"}}}},
+              {"url": "http://x/", "form": {"a": ["b", 1, 1.5]}, "not_retryable": []},
               {"url": "http://x/", "success": ["2xx", "404"], "body": {"any": [1]}}]),
     ("amqp", [{"exchange": "e", "routing_key": "dueq.submit"}, {"headers": {"a": 1, "b": True}}]),
 ]  # fmt: skip

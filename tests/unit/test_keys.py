@@ -41,6 +41,10 @@ def test_all_keys_of_a_queue_lie_in_one_slot(queue: str) -> None:
 def test_every_key_of_a_queue_is_documented() -> None:
     keys = keys_of("q")
     patterns = [key.pattern.replace("<queue>", "q") for key in EVERY_KEY]
-    for name in QueueKeys.__slots__:
+    limits = {p for p in patterns if p.startswith(keys.limit_prefix)}
+    assert {p.removeprefix(keys.limit_prefix).partition(":")[0] for p in limits} == {
+        "own", "of", "waits", "keys", "held", "running", "active", "spent",
+    }  # fmt: skip
+    for name in set(QueueKeys.__slots__) - {"limit_prefix"}:
         known = [p for p in patterns if p.partition("<")[0] == getattr(keys, name)]
         assert len(known) == 1, name

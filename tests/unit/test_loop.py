@@ -91,6 +91,27 @@ async def test_a_failure_never_ends_it_and_is_tried_again_soon(
     assert steps.gaps[2] >= PERIOD * 0.5
 
 
+def a_loop_in_time(steps: Step, clock: ManualClock, at_latest: Callable[[], float]) -> Loop:
+    period = timedelta(seconds=PERIOD)
+    return Loop("test", steps, period, clock, SeededChance(1), at_latest=at_latest)
+
+
+async def test_it_steps_before_its_period_when_it_has_to(clock: ManualClock, steps: Steps) -> None:
+    """A schedule fires at every second; a period is ten."""
+    async with running(a_loop_in_time(steps, clock, lambda: 1 - clock.monotonic() % 1)):
+        await clock.run(5)
+    assert steps.at == [0, 1, 2, 3, 4, 5]
+
+
+async def test_what_has_to_be_done_at_once_does_not_make_it_spin_while_it_fails(
+    clock: ManualClock, steps: Steps
+) -> None:
+    steps.failures = [Unavailable("MongoDB", "away")] * 3
+    async with running(a_loop_in_time(steps, clock, lambda: 0.0)):
+        await clock.run(1.4)
+    assert all(0.5 <= gap <= 0.9 for gap in steps.gaps[:2])
+
+
 async def test_it_steps_at_once_when_it_is_woken(clock: ManualClock, steps: Steps) -> None:
     bell = asyncio.Queue[None]()
     async with running(a_loop(steps, clock, listen=bell.get)):

@@ -1,12 +1,14 @@
 """What a person asks of one job, in every race."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from pipeline import operator
-from pipeline.domain.errors import Conflict, NotFound, UnknownOutcome
+from pipeline.domain.errors import Conflict, NotFound, Unavailable, UnknownOutcome
 from pipeline.domain.execution import (
     ErrorInfo,
     Failed,
@@ -86,7 +88,7 @@ async def test_an_unknown_job_is_not_found(world: World) -> None:
 async def test_h9_a_start_that_wins_between_look_and_write_does_not_save_the_job(
     world: World,
 ) -> None:
-    """Cancel reads `queued`; a worker wins the start; the conditional write matches nothing; an
+    """H9: Cancel reads `queued`; a worker wins the start; the conditional write matches nothing; an
     answer of 409 would be wrong, since the job is not final."""
     job_id = await world.ready()
 
@@ -99,8 +101,8 @@ async def test_h9_a_start_that_wins_between_look_and_write_does_not_save_the_job
 
 
 async def test_h9_a_failure_that_is_recorded_first_does_not_save_the_job(world: World) -> None:
-    """Cancel reads `running`; the worker's `failed` is there first; cancel's record is a duplicate.
-    Settled by what stands the job is to be retried: not final, so cancel reads again."""
+    """H9: Cancel reads `running`; the worker's `failed` is there first; cancel's record is a
+    duplicate. Settled by what stands the job is to be retried: not final, so cancel reads again."""
     job = await world.running(retry={"base": 60, "jitter": "none"})
 
     async def fail() -> None:
@@ -112,7 +114,7 @@ async def test_h9_a_failure_that_is_recorded_first_does_not_save_the_job(world: 
 
 
 async def test_h9_cancel_settles_by_a_record_whose_writer_died(world: World) -> None:
-    """The record stands and nobody has settled: cancel does, and then cancels what is left."""
+    """H9: The record stands and nobody has settled: cancel does, and then cancels what is left."""
     job = await world.running()
     await world.store.record([conclude(job, BOOM, finished_at=world.now, lot=0.9)])
     assert (await cancel(world, job.id)).state is State.CANCELLED
@@ -144,6 +146,20 @@ async def test_cancel_follows_the_job_through_release_dispatch_and_a_second_star
     store = interposed(world.store, "record", before=go_round)
     assert (await cancel(world, job.id, store)).state is State.CANCELLED
     assert await outcomes(world, job.id) == [Outcome.RELEASED, Outcome.CANCELLED]
+
+
+async def test_a_cancel_that_gets_nowhere_does_not_spin_and_says_so(world: World) -> None:
+    """The record that stands is of a lease that the document does not name: nothing settles it."""
+    job = await world.running()
+    record = conclude(job, Succeeded(), finished_at=world.now, lot=0.0)
+    await world.store.record([replace(record, lease_id="another")])
+    asked = asyncio.ensure_future(cancel(world, job.id))
+    await world.clock.run(0.3)
+    assert not asked.done()
+    await world.clock.run(10)
+    assert asked.done()
+    with pytest.raises(Unavailable, match="hold still"):
+        await asked
 
 
 async def test_a_cancel_with_an_unknown_outcome_may_be_repeated(world: World) -> None:
@@ -197,8 +213,9 @@ async def test_a_cancelled_job_can_be_redriven(world: World) -> None:
 
 
 async def test_h24_a_redriven_job_goes_on_counting_its_attempts(world: World) -> None:
-    """Counted from 1 again, attempt 1 would meet its own old record: the fresh result is thrown
-    away for "failed", and a receiver that fences by the highest attempt refuses every call."""
+    """H24: Counted from 1 again, attempt 1 would meet its own old record: the fresh result is
+    thrown away for "failed", and a receiver that fences by the highest attempt refuses every
+    call."""
     job = await dead(world)
     await operator.redrive(job.id, world.store, world.queue)
     await world.dispatched()

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from pipeline.domain.body import read_spec
+from pipeline.domain.errors import Unavailable
 from pipeline.domain.execution import (
     Cancelled,
     ErrorInfo,
@@ -19,7 +20,7 @@ from pipeline.domain.execution import (
 )
 from pipeline.domain.job import Job
 from pipeline.domain.states import State
-from pipeline.ports import JobStore, LeaseQueue
+from pipeline.ports import Death, JobStore, LeaseQueue, WorkerView
 from pipeline.watchers.reaper import Reaper
 from tests.fakes.clock import SeededChance
 from tests.fakes.interposed import Died, die, interposed
@@ -172,6 +173,53 @@ async def test_three_losses_are_poison(world: World) -> None:
     assert (after.state, after.reason, after.losses) == (State.DEAD, "poison", 3)
 
 
+@pytest.mark.parametrize("most", [1, 2])
+async def test_a_job_says_how_many_losses_it_may_have(world: World, most: int) -> None:
+    reaper = await acquainted(world)
+    job_id = await world.ready(max_lost=most)
+    for attempt in range(1, most + 1):
+        assert await world.state(job_id) is not State.DEAD
+        await world.run(f"l{attempt}")
+        await run_out(world, reaper)
+        await world.dispatched()
+    after = await world.job(job_id)
+    assert (after.state, after.reason, after.losses) == (State.DEAD, "poison", most)
+
+
+@pytest.mark.parametrize(
+    ("signal", "code", "message", "report"),
+    [
+        ("SIGKILL", None, "was killed by SIGKILL", {"worker_signal": "SIGKILL"}),
+        (None, 3, "ended with exit code 3", {"worker_exit_code": 3}),
+    ],
+)
+async def test_a_loss_carries_the_evidence_that_there_is(
+    world: World, signal: str | None, code: int | None, message: str, report: dict[str, object]
+) -> None:
+    reaper = await acquainted(world)
+    job = await world.running()
+    assert job.worker is not None
+    view = WorkerView(job.worker, "here", 7, ["default"], 1, 1, world.now)
+    await world.queue.announce_worker(view, LEASE)
+    await world.queue.report_death(Death(7, "here", signal, code, "out of memory"))
+    await run_out(world, reaper)
+    (record,) = await world.store.executions(job.id)
+    assert record.error is not None
+    assert message in record.error.message
+    assert record.error.detail == "out of memory"
+    assert record.report == {"worker_pid": 7, "worker_host": "here"} | report
+
+
+async def test_a_loss_does_not_wait_for_evidence(world: World) -> None:
+    reaper = await acquainted(world)
+    job = await world.running()
+    world.queue.fail_next("deaths", Unavailable, applied=False)
+    await run_out(world, reaper)
+    (record,) = await world.store.executions(job.id)
+    assert record.error is not None
+    assert "was silent for longer than its lease" in record.error.message
+
+
 async def test_at_most_once_is_dead_after_a_loss(world: World) -> None:
     reaper = await acquainted(world)
     job = await world.running(on_lost="dead")
@@ -195,8 +243,8 @@ async def test_more_than_a_batch_is_reaped_in_one_look(world: World) -> None:
 
 
 async def test_h12_a_lease_taken_anew_is_not_removed_for_the_old_one(world: World) -> None:
-    """The reaper reads "l1 is out, document pending"; the job is queued again and leased as l2; the
-    reaper removes the member; worker 2 dies; nobody looks for the job again."""
+    """H12: The reaper reads "l1 is out, document pending"; the job is queued again and leased as
+    l2; the reaper removes the member; worker 2 dies; nobody looks for the job again."""
 
     async def lease_again() -> None:
         await world.dispatched()
@@ -211,7 +259,7 @@ async def test_h12_a_lease_taken_anew_is_not_removed_for_the_old_one(world: Worl
 
 
 async def test_h12_a_job_leased_anew_is_not_put_back_for_the_old_lease(world: World) -> None:
-    """The same with `queued`: moved although it is leased, it would have a member too many and
+    """H12: The same with `queued`: moved although it is leased, it would have a member too many and
     its lease would be gone."""
 
     async def lease_again() -> None:
@@ -229,8 +277,8 @@ async def test_h12_a_job_leased_anew_is_not_put_back_for_the_old_lease(world: Wo
 
 
 async def test_h12_a_reaper_held_up_does_not_lose_the_next_attempt(world: World) -> None:
-    """It reads "l1 is out" and is stopped. Another reaps attempt 1, worker 2 runs attempt 2. Going
-    on, it reads `running`, and would insert `lost` for the living attempt 2."""
+    """H12: It reads "l1 is out" and is stopped. Another reaps attempt 1, worker 2 runs attempt 2.
+    Going on, it reads `running`, and would insert `lost` for the living attempt 2."""
 
     async def go_round() -> None:
         await world.store.settle(await world.store.record([a_loss(world, job)]))
@@ -270,7 +318,7 @@ async def test_two_reapers_lose_an_attempt_once(world: World) -> None:
 
 
 async def test_h14_a_job_released_by_a_worker_that_dies_is_found_again(world: World) -> None:
-    """It inserts `released` and dies. The reaper settles and removes the member. Settled to
+    """H14: It inserts `released` and dies. The reaper settles and removes the member. Settled to
     `queued`, its one check by the reconciler would be used up already and nobody would look;
     `pending` has an owner."""
     reaper = await acquainted(world)
@@ -306,6 +354,7 @@ async def test_a_reaper_that_dies_half_way_is_finished_by_the_next(
 
 
 async def test_h21_a_reaper_that_has_just_begun_waits_for_one_lease(world: World) -> None:
+    """H21: it cannot know whether there was an outage just before it began."""
     job = await world.running()
     world.clock.advance(10 * SECONDS)
     reaper = a_reaper(world)
@@ -317,8 +366,8 @@ async def test_h21_a_reaper_that_has_just_begun_waits_for_one_lease(world: World
 
 
 async def test_h21_after_a_failover_the_living_have_time_to_extend(world: World) -> None:
-    """Redis is away for two leases and another server takes its place. The reaper is the first to
-    look; the worker beats within a third of a lease."""
+    """H21: Redis is away for two leases and another server takes its place. The reaper is the first
+    to look; the worker beats within a third of a lease."""
     reaper = await acquainted(world)
     job = await world.running()
     world.clock.advance(2 * SECONDS)
@@ -337,8 +386,8 @@ async def test_h21_after_a_failover_the_living_have_time_to_extend(world: World)
 async def test_h21_a_failover_in_no_time_loses_the_last_heartbeats_and_no_job(
     world: World,
 ) -> None:
-    """Replication is asynchronous: the new server has the lease as it was before its extension. No
-    look of ours failed and none was late; only the replication id tells."""
+    """H21: Replication is asynchronous: the new server has the lease as it was before its
+    extension. No look of ours failed and none was late; only the replication id tells."""
     reaper = await acquainted(world)
     job = await world.running()
     await look_for(world, reaper, SECONDS - 5)
@@ -355,8 +404,9 @@ async def test_h21_a_failover_in_no_time_loses_the_last_heartbeats_and_no_job(
 async def test_h21_an_outage_of_the_very_same_redis_is_an_outage(
     world: World, silently: bool
 ) -> None:
-    """A network that parts, or a Redis that is stopped and goes on: generation and replication id
-    are what they were. The reaper either meets errors, or its one call hangs and then succeeds."""
+    """H21: A network that parts, or a Redis that is stopped and goes on: generation and replication
+    id are what they were. The reaper either meets errors, or its one call hangs and then
+    succeeds."""
     reaper = await acquainted(world)
     job = await world.running()
     for _ in range(round(2 * SECONDS / 5)):
@@ -374,6 +424,7 @@ async def test_h21_an_outage_of_the_very_same_redis_is_an_outage(
 
 
 async def test_h21_what_died_in_the_outage_is_still_reaped_a_lease_later(world: World) -> None:
+    """H21: the pause is for the living; the dead are found when it is over."""
     reaper = await acquainted(world)
     job = await world.running()
     world.clock.advance(2 * SECONDS)
@@ -382,7 +433,7 @@ async def test_h21_what_died_in_the_outage_is_still_reaped_a_lease_later(world: 
 
 
 async def test_h21_without_a_generation_nothing_is_reaped(world: World) -> None:
-    """Wiped, and no reconciler has looked yet: what is there says nothing about who lives."""
+    """H21: Wiped, and no reconciler has looked yet: what is there says nothing about who lives."""
     reaper = await acquainted(world)
     world.queue.wipe()
     job = await world.running()

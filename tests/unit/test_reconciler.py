@@ -1,17 +1,23 @@
 """Redis is made to match MongoDB, by any number of reconcilers, after whatever became of it."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
 from pipeline.domain.errors import Unavailable
 from pipeline.domain.execution import ErrorInfo, Failed, Outcome, Succeeded, conclude
+from pipeline.domain.job import Job
+from pipeline.domain.limits import NO_LIMIT, Limit
 from pipeline.domain.states import State
 from pipeline.ports import JobStore, LeaseQueue
 from pipeline.watchers.reconciler import Reconciler
 from tests.fakes.interposed import Died, die, interposed
+from tests.fakes.job_store import FakeJobStore
+from tests.fakes.lease_queue import FakeLeaseQueue
 from tests.fakes.world import LEASE, LOOKAHEAD, World, lease_of
 
 pytestmark = pytest.mark.unit
@@ -108,6 +114,61 @@ async def test_a_write_that_shows_up_late_is_not_passed_over(world: World) -> No
     assert world.is_waiting(job_id)
 
 
+class Counted(FakeLeaseQueue):
+    """A Redis that counts how often it was asked."""
+
+    asked = 0
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in QUESTIONS:
+            type(self).asked += 1
+        return super().__getattribute__(name)
+
+
+QUESTIONS = {name for name in vars(LeaseQueue) if not name.startswith("_")}
+
+
+async def test_a_look_at_a_thousand_idle_queues_asks_redis_twice(world: World) -> None:
+    """Asked for each, an idle system would cost a core."""
+    for number in range(1000):
+        await world.store.bury(await world.stored(queue=f"q{number}"))
+    reconciler = a_reconciler(world)
+    await reconciler.step()
+    world.clock.advance(1)
+    world.queue.__class__ = Counted
+    await reconciler.step()
+    assert Counted.asked == 2
+
+
+async def test_a_new_queue_is_watched_and_costs_no_full_pass(world: World) -> None:
+    """Who names a queue a job would have all that is queued read again with each job."""
+    looks: list[datetime | None] = []
+
+    class Watched(FakeJobStore):
+        async def queued_jobs(self, since: datetime | None, *rest: Any) -> Sequence[Job]:
+            looks.append(since)
+            return await super().queued_jobs(since, *rest)
+
+    reconciler = await at_ease(world)
+    world.store.__class__ = Watched
+    job_id = await world.stored(queue="new")
+    await look_for(world, reconciler, GRACE + 2)
+    assert None not in looks, "a full pass begins at the beginning"
+    assert world.is_waiting(job_id, "new")
+    world.queue.wipe()
+    await reconciler.step()
+    assert None in looks
+    assert world.is_waiting(job_id, "new")
+
+
+async def test_a_pause_of_a_new_queue_is_there_before_its_jobs_can_be_leased(world: World) -> None:
+    """Its pause was written to MongoDB, and Redis was lost before or after that."""
+    reconciler = await at_ease(world)
+    await world.store.pause_queue("new")
+    await reconciler.step()
+    assert (await world.queue.view("new")).paused
+
+
 async def test_more_than_a_page_is_restored(world: World) -> None:
     jobs = [await world.stored() for _ in range(1203)]
     world.clock.advance(1)
@@ -116,9 +177,9 @@ async def test_more_than_a_page_is_restored(world: World) -> None:
 
 
 async def test_h11_an_old_lease_is_no_presence(world: World) -> None:
-    """Attempt 1 is settled to pending and not acknowledged; the dispatcher writes `queued` and dies
-    before it adds; the one check sees the member in `leased` and is satisfied; the acknowledgement
-    removes it. Nobody looks again."""
+    """H11: Attempt 1 is settled to pending and not acknowledged; the dispatcher writes `queued` and
+    dies before it adds; the one check sees the member in `leased` and is satisfied; the
+    acknowledgement removes it. Nobody looks again."""
     reconciler = await at_ease(world)
     job = await world.running("l1", retry={"base": 0})
     boom = Failed(ErrorInfo("Boom", "it broke"))
@@ -171,8 +232,8 @@ async def test_a_failover_that_lost_the_last_writes_is_noticed(world: World) -> 
 async def test_h18_a_generation_that_was_set_and_not_followed_by_a_pass_is_no_base(
     world: World,
 ) -> None:
-    """Redis is wiped; a reconciler sets the new generation and dies before its pass. The next one
-    to start finds a generation key and must not take it for "all is well"."""
+    """H18: Redis is wiped; a reconciler sets the new generation and dies before its pass. The next
+    one to start finds a generation key and must not take it for "all is well"."""
     job_id = await world.ready()
     world.clock.advance(60)
     world.queue.wipe()
@@ -187,7 +248,7 @@ async def test_h18_a_generation_that_was_set_and_not_followed_by_a_pass_is_no_ba
 async def test_h18_another_reconciler_does_not_rely_on_the_one_that_set_the_generation(
     world: World,
 ) -> None:
-    """The same with a second one that has been running all the time."""
+    """H18: The same with a second one that has been running all the time."""
     steady = await at_ease(world)
     job_id = await world.ready()
     await look_for(world, steady, 60)
@@ -200,8 +261,8 @@ async def test_h18_another_reconciler_does_not_rely_on_the_one_that_set_the_gene
 
 
 async def test_h18_a_wipe_during_the_pass_is_seen_after_it(world: World) -> None:
-    """The pass restores everything, Redis is wiped, another reconciler sets a generation; read only
-    now, after the pass, that generation would be remembered as the one the pass was for."""
+    """H18: The pass restores everything, Redis is wiped, another reconciler sets a generation; read
+    only now, after the pass, that generation would be remembered as the one the pass was for."""
     job_id = await world.stored()
     world.clock.advance(60)
 
@@ -218,8 +279,8 @@ async def test_h18_a_wipe_during_the_pass_is_seen_after_it(world: World) -> None
 
 
 async def test_h18_each_queue_has_a_generation_of_its_own(world: World) -> None:
-    """One shard of a cluster is lost: the keys of one queue are gone, another's are there. One key
-    for all of them would say that nothing has happened."""
+    """H18: One shard of a cluster is lost: the keys of one queue are gone, another's are there. One
+    key for all of them would say that nothing has happened."""
     reconciler = await at_ease(world)
     lost, kept = await world.ready(queue="lost"), await world.ready(queue="kept")
     await look_for(world, reconciler, 60)
@@ -310,6 +371,7 @@ async def outcomes(world: World, job_id: str) -> list[Outcome]:
 async def test_h22_a_start_that_is_applied_late_leaves_no_job_running_for_ever(
     world: World,
 ) -> None:
+    """H22: `running`, and no runner anywhere: absent in two looks a lease apart, it is reaped."""
     reconciler = await at_ease(world)
     job_id = await leaseless(world)
     await look_for(world, reconciler, 3 * SECONDS + 1)
@@ -318,7 +380,7 @@ async def test_h22_a_start_that_is_applied_late_leaves_no_job_running_for_ever(
 
 
 async def test_h22_one_look_is_not_enough(world: World) -> None:
-    """Its heartbeat may be about to write the lease."""
+    """H22: Its heartbeat may be about to write the lease."""
     reconciler = await at_ease(world)
     job_id = await leaseless(world)
     await look_for(world, reconciler, 2 * SECONDS)
@@ -331,7 +393,7 @@ async def test_h22_one_look_is_not_enough(world: World) -> None:
 
 @pytest.mark.parametrize("change", ["wipe", "fail_over"])
 async def test_h22_two_looks_at_two_redises_prove_nothing(world: World, change: str) -> None:
-    """Between the looks Redis was lost: everything is absent, and everybody may be alive."""
+    """H22: Between the looks Redis was lost: everything is absent, and everybody may be alive."""
     reconciler = await at_ease(world)
     job_id = await leaseless(world)
     await look_for(world, reconciler, 2 * SECONDS - 3)
@@ -343,7 +405,8 @@ async def test_h22_two_looks_at_two_redises_prove_nothing(world: World, change: 
 
 
 async def test_h22_what_ran_another_attempt_in_between_was_not_absent_twice(world: World) -> None:
-    """The looks are a little more than a lease apart, and attempt 2 began just after the first."""
+    """H22: The looks are a little more than a lease apart, and attempt 2 began just after the
+    first."""
     reconciler = await at_ease(world)
     job_id = await leaseless(world)
     await look_for(world, reconciler, 2 * SECONDS - 10)
@@ -425,6 +488,91 @@ async def test_a_pause_under_way_is_not_undone(world: World) -> None:
     await world.store.pause_queue("default")
     await look_for(world, reconciler, 5)
     assert (await world.queue.view("default")).paused
+
+
+# -- limits
+
+
+async def test_a_limit_outlives_redis(world: World) -> None:
+    """No job beyond the limit is leased: not even between the wipe and two looks after it."""
+
+    async def lease() -> None:
+        assert len((await world.leased("l1")).job_ids) == 1
+
+    reconciler = await at_ease(world, queue=interposed(world.queue, "restore", after=lease))
+    await limit_both(world, Limit(concurrency=1))
+    for _ in range(3):
+        await world.ready()
+    world.clock.advance(1)
+    world.queue.wipe()
+    await reconciler.step()
+    assert (await world.leased("l2")).job_ids == []
+    assert (await world.queue.view("default")).leased == 1
+
+
+async def test_a_wipe_leaves_no_key_with_more_room_than_it_has(world: World) -> None:
+    """The heartbeat brings back the leases, and with them what they hold of the key's limit."""
+    reconciler = await at_ease(world)
+    asked = {"key": "customer-7", "concurrency": 1}
+    job = await world.running(limits=asked)
+    waiting = await world.ready(limits=asked)
+    world.clock.advance(1)
+    world.queue.wipe()
+    await world.queue.extend([replace(lease_of(job), limit_key="customer-7")], LEASE)
+    await reconciler.step()
+    assert (await world.leased("l2")).job_ids == []
+    await world.ended(job, Succeeded(1))
+    assert (await world.leased("l3")).job_ids == [waiting]
+
+
+async def test_a_limit_that_was_half_written_is_completed(world: World) -> None:
+    reconciler = await at_ease(world)
+    await world.store.limit_queue("default", Limit(concurrency=7))
+    await look_for(world, reconciler, 2)
+    assert (await world.queue.view("default")).limit == "7 0 0"
+    await world.store.limit_queue("default", NO_LIMIT)
+    await look_for(world, reconciler, 2)
+    assert (await world.queue.view("default")).limit == ""
+
+
+async def test_a_limit_under_way_is_not_undone(world: World) -> None:
+    """One look falls between its two writes; the next finds both."""
+    reconciler = await at_ease(world)
+    await world.queue.limit("default", Limit(concurrency=7))
+    await reconciler.step()
+    assert (await world.queue.view("default")).limit == "7 0 0"
+    await world.store.limit_queue("default", Limit(concurrency=7))
+    await look_for(world, reconciler, 5)
+    assert (await world.queue.view("default")).limit == "7 0 0"
+
+
+async def test_a_slot_that_nobody_holds_is_free_after_a_full_pass(world: World) -> None:
+    """A process that knows no limits acknowledged the lease."""
+    reconciler = await at_ease(world)
+    asked = {"key": "customer-7", "concurrency": 1}
+    job = await world.running(limits=asked)
+    waiting = await world.ready(limits=asked)
+    del world.queue.part("default").leased[job.id]
+    assert (await world.leased("l2")).job_ids == []
+    await look_for(world, reconciler, 301)
+    assert (await world.leased("l3")).job_ids == [waiting]
+
+
+async def test_a_queue_at_its_limit_is_left_to_sleep(world: World) -> None:
+    reconciler = await at_ease(world)
+    await limit_both(world, Limit(concurrency=1))
+    await world.ready()
+    await world.ready()
+    await world.run("l1")
+    world.queue.take_token("default")
+    await look_for(world, reconciler, 3)
+    assert not world.queue.has_token("default")
+
+
+async def limit_both(world: World, limit: Limit) -> None:
+    """As the gateway does it."""
+    await world.store.limit_queue("default", limit)
+    await world.queue.limit("default", limit)
 
 
 async def test_its_loop_looks_every_second(world: World) -> None:

@@ -30,6 +30,8 @@ pending    cancel    cancelled
 queued     cancel    cancelled
 pending    expire    dead
 queued     expire    dead
+pending    change    pending
+queued     change    pending
 dead       redrive   pending
 cancelled  redrive   pending
 pending    bury      buried

@@ -1,10 +1,12 @@
 """Where http jobs may go, address by address."""
 
 import socket
+from contextlib import nullcontext
 from ipaddress import ip_address
 
 import pytest
 
+from pipeline.config import Settings
 from workers.executors.addresses import AllowList, judged
 
 NOTHING = AllowList()
@@ -21,6 +23,8 @@ REFUSED = [
     "169.254.169.254",  # metadata
     "168.63.129.16",  # Azure's, global to Python
     "192.0.2.1",
+    "192.0.0.192",  # Oracle's metadata, global to Python
+    "100.100.100.200",  # Alibaba's
     "192.88.99.1",
     "198.18.0.1",
     "203.0.113.1",
@@ -48,6 +52,7 @@ REFUSED = [
     "fec0::1",  # site-local, global to Python
     "ff02::1",
     "5f00::1",
+    "3fff::1",  # documentation, global to Python 3.11
 ]
 ALLOWED = [
     "1.1.1.1",
@@ -105,6 +110,18 @@ def test_a_listed_host_is_that_name_exactly() -> None:
     assert allow.allows_host("intranet.EXAMPLE.")
     assert not allow.allows_host("evil-intranet.example")
     assert not allow.allows_host("sub.intranet.example")
+
+
+@pytest.mark.parametrize("part", ["10.1.2.3/8", "10.0.0.0/99", "example.org/24", "[fe80::/10]"])
+def test_the_configuration_lets_pass_what_a_worker_can_use_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """A network with bits behind its prefix may have been meant as one host."""
+    monkeypatch.setenv("DUEQ_HTTP_ALLOW", part)
+    is_usable = part == "[fe80::/10]"
+    for parse in (Settings, lambda: AllowList.parse([part])):
+        with nullcontext() if is_usable else pytest.raises(ValueError, match=part[:8]):
+            parse()
 
 
 def test_a_network_that_is_none_is_refused_when_it_is_read() -> None:

@@ -10,23 +10,44 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import (
     IPv4Address,
-    IPv4Network,
     IPv6Address,
     IPv6Network,
     ip_address,
     ip_network,
 )
 
+from pipeline.domain.allowed import Network, parse_allowed
+
 Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
 
 _METADATA: frozenset[Address] = frozenset(
-    map(ip_address, ("169.254.169.254", "169.254.170.2", "fd00:ec2::254", "168.63.129.16"))
+    map(
+        ip_address,
+        (
+            "169.254.169.254",
+            "169.254.170.2",
+            "fd00:ec2::254",
+            "168.63.129.16",
+            "100.100.100.200",
+            "192.0.0.192",
+        ),
+    )
 )
 """Credentials of the machine for whoever asks: opened by their own address only, not by a range."""
 
 _NEVER_PUBLIC: tuple[Network, ...] = tuple(
-    map(ip_network, ("100.64.0.0/10", "192.88.99.0/24", "fec0::/10", "5f00::/16", "64:ff9b:1::/48"))
+    map(
+        ip_network,
+        (
+            "100.64.0.0/10",
+            "192.0.0.0/24",
+            "192.88.99.0/24",
+            "fec0::/10",
+            "3fff::/20",
+            "5f00::/16",
+            "64:ff9b:1::/48",
+        ),
+    )
 )
 _NAT64 = IPv6Network("64:ff9b::/96")
 _V4_COMPATIBLE = IPv6Network("::/96")
@@ -42,15 +63,7 @@ class AllowList:
     @classmethod
     def parse(cls, parts: Iterable[str]) -> "AllowList":
         """From the words of `DUEQ_HTTP_ALLOW`; raises `ValueError` for a bad CIDR."""
-        networks, hosts = [], set()
-        for part in parts:
-            try:
-                networks.append(ip_network(part.strip("[]"), strict=False))
-            except ValueError:
-                if "/" in part:
-                    raise
-                hosts.add(part.lower().rstrip("."))
-        return cls(tuple(networks), frozenset(hosts))
+        return cls(*parse_allowed(parts))
 
     def allows_host(self, host: str) -> bool:
         """Whether this host name is listed: then it may resolve to anything."""

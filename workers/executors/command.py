@@ -1,68 +1,151 @@
 """Commands: a process group of its own, stopped as a group, its output kept by the tail.
 
-Nothing of the group outlives the attempt. If the worker itself is killed, the kernel kills the
-command (`PR_SET_PDEATHSIG`), so that it does not run beside its successor; what the command has
-started is not reached by that. The environment is scrubbed: no broker's URL gets in.
+Nothing of the group outlives the attempt, nor the worker if that is killed (`workers.guardian`): it
+must not run beside its successor. The environment is scrubbed: no broker's URL gets in. Secrets
+that were given to a command are taken out of what is reported of it.
 """
 
 import asyncio
-import ctypes
 import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import cast
 
+from pipeline.domain.command_work import CommandWork
 from pipeline.domain.execution import Ending, Succeeded
-from pipeline.domain.job import CommandWork, Job
+from pipeline.domain.job import Job
+from pipeline.domain.secret import SecretRef
+from workers.executors.allowed_commands import AllowedCommands, Forbidden
 from workers.executors.executor import OUTPUT_BYTES, failed, storable, timed_out
 from workers.executors.fence import fence_environment
+from workers.guardian import Guardian
+from workers.notes import Note, Notes
+from workers.secrets import NoSuchSecret, Revealed, Secrets
 
 _KEPT = ("PATH", "HOME", "LANG")
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
-_TERM_GRACE = 2.0
+_TERM_GRACE = 0.5
 _EXIT_GRACE = 1.0
 _PIPE_GRACE = 1.0
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None)  # before any fork: a child between fork and exec must not load anything
 
 
 class CommandExecutor:
-    """Runs commands as the user of this process; only for workers that were told to."""
+    """Runs commands as the user of this process; only for workers that were told to.
+
+    `allowed` None: any command.
+    """
+
+    def __init__(
+        self,
+        allowed: AllowedCommands | None = None,
+        secrets: Secrets | None = None,
+        notes: Notes | None = None,
+    ) -> None:
+        self._allowed = allowed
+        self._secrets = secrets or Secrets({})
+        self._notes = notes or Notes()
+        self._guardian = Guardian()
+
+    def close(self) -> None:
+        """Nothing runs any more."""
+        self._guardian.close()
 
     async def run(self, job: Job, work: CommandWork) -> Ending:
-        """Exit code 0 is success. Keeps the job's timeout itself, to report what was written."""
-        try:
-            process = await _start(job, work)
-        except (OSError, ValueError) as error:
-            return failed("cannot_start", str(error))
+        """Run it to its end. Keeps the job's timeout itself, to report what was written."""
+        revealed = Revealed(self._secrets)
+        with self._notes.of(job, clean=revealed.without_cut) as note:
+            try:
+                given = _given(job, work, revealed)
+                work = work if self._allowed is None else self._allowed.check(work)
+                process = await self._start(work, given, lambda: _Tail(note, revealed))
+            except Forbidden as error:
+                return failed("forbidden_command", str(error), retryable=False)
+            except NoSuchSecret as error:
+                return failed("missing_secret", str(error))
+            except (OSError, ValueError) as error:
+                return failed("cannot_start", revealed.without_in(str(error)))
+            return await self._finish(process, job, work)
+
+    async def _finish(self, process: "_Process", job: Job, work: CommandWork) -> Ending:
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(job.spec.timeout) as limit:
                     await process.exited.wait()
         finally:
-            await process.end()
+            try:
+                await process.end()
+            finally:
+                self._guardian.ended(process.group)
         if limit.expired():
             return timed_out(job.spec.timeout, process.report())
-        return _ending_of(process)
+        return _ending_of(process, work)
+
+    async def _start(
+        self, work: CommandWork, given: "_Given", output: Callable[[], "_Tail"]
+    ) -> "_Process":
+        process = _Process(output(), output(), given.stdin)
+        try:
+            await self._spawn(process, work, given)
+        except asyncio.CancelledError:
+            process.kill()
+            raise
+        self._guardian.started(process.group)
+        return process
+
+    async def _spawn(self, process: "_Process", work: CommandWork, given: "_Given") -> None:
+        await asyncio.get_running_loop().subprocess_exec(
+            lambda: process,
+            *work.words,
+            stdin=asyncio.subprocess.DEVNULL if given.stdin is None else asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=given.environment,
+            cwd=work.cwd,
+            start_new_session=True,
+            preexec_fn=self._guardian.before_exec(),
+        )
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What a command gets, secrets and all."""
+
+    environment: dict[str, str]
+    stdin: bytes | None
+
+
+def _given(job: Job, work: CommandWork, revealed: Revealed) -> _Given:
+    def plain(value: str | SecretRef) -> str:
+        return revealed(value) if isinstance(value, SecretRef) else value
+
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    asked = {name: plain(value) for name, value in work.env.items()}
+    stdin = None if work.stdin is None else plain(work.stdin).encode()
+    return _Given({"PATH": _DEFAULT_PATH, **kept, **asked, **fence_environment(job)}, stdin)
+
+
 class _Tail:
-    """The last 64 KiB of a stream."""
+    """The last 64 KiB of a stream; each piece goes into the attempt's note, too."""
 
-    kept: bytearray = field(default_factory=bytearray)
-    is_truncated: bool = False
+    def __init__(self, note: Note, revealed: Revealed) -> None:
+        self._note, self._revealed = note, revealed
+        self._kept = bytearray()
+        self.is_truncated = False
 
     def add(self, data: bytes) -> None:
-        self.kept += data
-        if len(self.kept) > OUTPUT_BYTES:
-            del self.kept[:-OUTPUT_BYTES]
+        self._kept += data
+        if len(self._kept) > OUTPUT_BYTES:
+            del self._kept[:-OUTPUT_BYTES]
             self.is_truncated = True
+        self._note.write(data)
 
     def text(self) -> str:
-        return storable(self.kept.decode(errors="replace"))
+        whole = bytes(self._kept)
+        if self.is_truncated:
+            whole = self._revealed.without_end(whole)
+        return storable(self._revealed.without(whole).decode(errors="replace"))
 
 
 class _Process(asyncio.SubprocessProtocol):
@@ -71,14 +154,20 @@ class _Process(asyncio.SubprocessProtocol):
     Not asyncio's `Process`: its `wait` waits for the pipes too, and a daemon may hold them on.
     """
 
-    def __init__(self) -> None:
-        self.stdout, self.stderr = _Tail(), _Tail()
+    def __init__(self, stdout: _Tail, stderr: _Tail, stdin: bytes | None) -> None:
+        self.stdout, self.stderr, self._stdin = stdout, stderr, stdin
         self.exited, self._drained = asyncio.Event(), asyncio.Event()
+        self._group: int | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's is one in all but name.
         self._transport = cast("asyncio.SubprocessTransport", transport)
         self._group = self._transport.get_pid()
+        if self._stdin is not None:
+            # Written as it is read; who never reads it, or has gone, does not hold us up.
+            pipe = cast("asyncio.WriteTransport", self._transport.get_pipe_transport(0))
+            pipe.write(self._stdin)
+            pipe.close()
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         (self.stdout if fd == 1 else self.stderr).add(data)
@@ -88,6 +177,11 @@ class _Process(asyncio.SubprocessProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._drained.set()  # it has exited, and nobody holds the pipes
+
+    @property
+    def group(self) -> int:
+        assert self._group is not None  # it was started
+        return self._group
 
     @property
     def returncode(self) -> int | None:
@@ -107,9 +201,14 @@ class _Process(asyncio.SubprocessProtocol):
         finally:
             self._transport.close()
 
+    def kill(self) -> None:
+        """At once, if it has begun at all."""
+        self._signal(signal.SIGKILL)
+
     def _signal(self, which: signal.Signals) -> None:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._group, which)
+        if self._group is not None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._group, which)
 
     def report(self) -> dict[str, object]:
         code = self.returncode
@@ -129,48 +228,22 @@ async def _briefly(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
 
 
-async def _start(job: Job, work: CommandWork) -> _Process:
-    is_shell = isinstance(work.command, str)
-    words = ["/bin/sh", "-c", work.command] if is_shell else work.command
-    _, process = await asyncio.get_running_loop().subprocess_exec(
-        _Process,
-        *words,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=_environment(job),
-        start_new_session=True,
-        preexec_fn=_die_with(os.getpid()),
-    )
-    return process
-
-
-def _environment(job: Job) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    return {"PATH": _DEFAULT_PATH, **kept, **fence_environment(job)}
-
-
-def _die_with(worker: int) -> Callable[[], None]:
-    """Run in the child: ask the kernel for a KILL when the worker dies, unless it has already."""
-
-    def ask() -> None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != worker:
-            os._exit(1)
-
-    return ask
-
-
-def _ending_of(process: _Process) -> Ending:
+def _ending_of(process: _Process, work: CommandWork) -> Ending:
     code, report = process.returncode, process.report()
     assert code is not None
-    if code == 0:
-        return Succeeded({"exit_code": 0}, report)
+    if code in work.success:
+        return Succeeded({"exit_code": code}, report)
     detail = process.stderr.text() or None
     if code < 0:
         message = f"killed by {_signal_name(-code)}"
         return failed("signal", message, detail=detail, report=report)
-    return failed("exit_code", f"exit code {code}", detail=detail, report=report)
+    return failed(
+        "exit_code",
+        f"exit code {code}",
+        detail=detail,
+        retryable=code not in work.not_retryable,
+        report=report,
+    )
 
 
 def _signal_name(number: int) -> str:

@@ -6,11 +6,13 @@ text is valid Unicode, sizes are capped.
 """
 
 import asyncio
+from collections.abc import Awaitable
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol, TypeVar
 
-from pipeline.domain.execution import Ending, ErrorInfo, Failed, TimedOut
+from pipeline.domain.execution import Ending, ErrorInfo, Failed, Succeeded, TimedOut
 from pipeline.domain.job import Job
 
 MESSAGE_CHARS = 2000
@@ -53,6 +55,25 @@ def failed(
 def timed_out(seconds: float, report: dict[str, object] | None = None) -> TimedOut:
     """It took longer than it may."""
     return TimedOut(ErrorInfo("timeout", f"not done within {seconds:g} s"), report=report or {})
+
+
+async def within(seconds: float, run: Awaitable[Ending]) -> Ending:
+    """The ending; code that had its time and was stopped has timed out, whatever it answers."""
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            ending = await run
+    except TimeoutError:
+        return timed_out(seconds)
+    return timed_out(seconds) if limit.expired() else ending
+
+
+def reporting(ending: Ending, told: dict[str, object]) -> Ending:
+    """The ending, with what its attempt has told beside what its kind reports."""
+    match ending:
+        case Succeeded() | Failed() | TimedOut() if told:
+            return replace(ending, report={**told, **ending.report})
+        case _:
+            return ending
 
 
 def storable(text: str) -> str:

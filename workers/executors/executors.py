@@ -1,14 +1,13 @@
 """From a job's kind to the one that runs it."""
 
-import asyncio
-from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import assert_never
 
 from pipeline.domain.execution import Ending
-from pipeline.domain.job import AmqpWork, CommandWork, HttpWork, Job, TaskWork
+from pipeline.domain.http_work import HttpWork
+from pipeline.domain.job import AmqpWork, CommandWork, Job, Kind, TaskWork
 from pipeline.telemetry import log
-from workers.executors.executor import Executor, Thread, failed, timed_out
+from workers.executors.executor import Executor, Thread, failed, within
 from workers.executors.task import TaskExecutor
 
 _log = log(__name__)
@@ -39,11 +38,13 @@ class Executors:
         work = job.spec.work
         match work:
             case TaskWork():
-                return await _within(self.task.timeout_of(job, work), self.task.run(job, work))
+                # Keeps its time itself: what a function told before it was stopped is reported.
+                return await self.task.run(job, work)
             case HttpWork() if self.http is not None:
-                return await _within(job.spec.timeout, self.http.run(job, work))
+                # Keeps its time itself: who did not answer in time may be sick.
+                return await self.http.run(job, work)
             case AmqpWork() if self.amqp is not None:
-                return await _within(job.spec.timeout, self.amqp.run(job, work))
+                return await within(job.spec.timeout, self.amqp.run(job, work))
             case CommandWork() if self.command is not None:
                 # Keeps its time itself: what a command wrote before it was stopped is reported.
                 return await self.command.run(job, work)
@@ -52,15 +53,10 @@ class Executors:
             case _:
                 assert_never(work)
 
+    def judged(self, job: Job) -> Job:
+        """The job by whose policy the end of an attempt is judged: a task may bring its own."""
+        return self.task.judged(job) if job.spec.kind is Kind.TASK else job
+
     def pop_abandoned(self, job: Job) -> Thread | None:
         """The thread that runs on although the attempt of `job` has just ended; told once."""
         return self.task.pop_abandoned(job)
-
-
-async def _within(seconds: float, run: Awaitable[Ending]) -> Ending:
-    try:
-        async with asyncio.timeout(seconds) as limit:
-            ending = await run
-    except TimeoutError:
-        return timed_out(seconds)
-    return timed_out(seconds) if limit.expired() else ending

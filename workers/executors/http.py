@@ -1,209 +1,163 @@
-"""HTTP jobs: one request, no redirects, no cookies, no proxy from the environment.
+"""HTTP jobs: one request, no cookies, no proxy from the environment, no redirect that was not
+asked for.
 
-Where it may go is decided on the address that is connected to, in the moment the socket is made
-(`addresses`): there is nothing between the check and the connection that a DNS answer could change.
+Where it may go is decided on addresses (`http_connections`), what is sent in `http_request`, what
+an answer means in `http_answer`. All of it takes the request's timeout, or the job's if that is
+shorter, and keeps 64 KiB, whatever is sent.
 """
 
 import asyncio
-import base64
-import re
-import socket
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
-from pydantic_core import to_json
+from aiohttp.abc import AbstractResolver
+from yarl import URL
 
-from pipeline.domain.execution import Ending, Succeeded
-from pipeline.domain.job import HttpWork, Job
-from workers.executors.addresses import AllowList, judged
-from workers.executors.executor import OUTPUT_BYTES, failed, storable, timed_out
-from workers.executors.fence import fence_headers
+from pipeline.domain.execution import Ending, ErrorInfo, Held
+from pipeline.domain.http_work import HttpWork
+from pipeline.domain.job import Job
+from pipeline.ports import Clock, Wait
+from workers.breaker import Answered, Breaker, Failing, Health
+from workers.executors.executor import failed, timed_out
+from workers.executors.http_answer import Answer, read_answer
+from workers.executors.http_connections import Connections, ForbiddenTarget, open_connections
+from workers.executors.http_request import REDIRECTS, HttpRequest, Refused, request_of
+from workers.secrets import NoSuchSecret, Revealed, Secrets
 
-_RETRYABLE_4XX = frozenset({408, 425, 429})
-_LONGEST_RETRY_AFTER = 86_400
-_FRAMING = frozenset(
-    {"connection", "content-length", "transfer-encoding", "upgrade", "te", "trailer",
-     "keep-alive", "proxy-authorization", "proxy-connection"}
-)  # fmt: skip
-"""Headers that say where a message ends: set by the client library alone."""
-
-_AddrInfo = tuple[Any, Any, int, str, tuple[Any, ...]]
+_SPARE = timedelta(seconds=5)
+"""A probe has its timeout, and this to tell of its end."""
 
 
-class ForbiddenTarget(OSError):
-    """The address is not one that http jobs may reach."""
+@dataclass(frozen=True, slots=True)
+class _End:
+    """How an attempt ended, and what that says of its target, if anything."""
+
+    ending: Ending
+    health: Health | None = None
 
 
 class HttpExecutor:
     """Sends requests; made by `open_http`."""
 
     def __init__(
-        self, allow: AllowList, guarded: aiohttp.ClientSession, trusted: aiohttp.ClientSession
+        self, connections: Connections, secrets: Secrets, clock: Clock, breaker: Breaker
     ) -> None:
-        self._allow = allow
-        self._guarded = guarded
-        self._trusted = trusted
+        self._connections = connections
+        self._secrets = secrets
+        self._clock = clock
+        self._breaker = breaker
 
     async def run(self, job: Job, work: HttpWork) -> Ending:
-        """One request; a status outside `success` is a failure."""
-        if framing := _FRAMING & {name.lower() for name in work.headers}:
-            return failed(
-                "forbidden_header",
-                f"not yours to set: {', '.join(sorted(framing))}",
-                retryable=False,
-            )
+        """One request, unless its target is sick; a status outside `success` is a failure."""
+        reveal = Revealed(self._secrets)
         try:
-            async with asyncio.timeout(work.timeout):
-                return await self._request(job, work)
+            request = request_of(job, work, reveal, self._clock.now())
+        except Refused as refused:
+            return failed(refused.code, str(refused), retryable=False)
+        except NoSuchSecret as missing:
+            return failed("missing_secret", str(missing))
+        seconds = min(work.timeout, job.spec.timeout)
+        within = timedelta(seconds=seconds) + _SPARE
+        passed = await self._breaker.admit(origin_of(request.url), job.queue, within)
+        if isinstance(passed, Wait):
+            return _held(request, passed)
+        end = await _Call(work, reveal, self._connections, self._clock).run(request, seconds)
+        if end.health is not None:
+            await self._breaker.heard(passed, end.health)
+        return end.ending
+
+
+def origin_of(url: URL) -> str:
+    """Scheme, host and port, if it is not the usual one."""
+    return str(url.origin())
+
+
+def _held(request: HttpRequest, wait: Wait) -> Held:
+    message = f"{origin_of(request.url)} is sick ({wait.error}): not sent, waits without an attempt"
+    return Held(ErrorInfo("target_sick", message), wait.delay)
+
+
+class _Call:
+    """One attempt: a request, and those that its redirects lead to."""
+
+    def __init__(
+        self, work: HttpWork, reveal: Revealed, connections: Connections, clock: Clock
+    ) -> None:
+        self._work = work
+        self._reveal = reveal
+        self._connections = connections
+        self._clock = clock
+        self._hops = 0
+
+    async def run(self, request: HttpRequest, seconds: float) -> _End:
+        """Never raises but on cancellation."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._follow(request)
+        except aiohttp.ConnectionTimeoutError:
+            assert self._work.connect_timeout is not None
+            return self._failing(timed_out(self._work.connect_timeout), "no connection in time")
         except TimeoutError:
-            return timed_out(work.timeout)
-        except aiohttp.ClientConnectorError as error:
-            if isinstance(error.os_error, ForbiddenTarget):
-                return failed("forbidden_target", str(error.os_error), retryable=False)
-            return failed("unreachable", str(error))
+            return self._failing(timed_out(seconds), "no answer in time")
         except aiohttp.InvalidURL as error:
-            return failed("invalid_url", str(error), retryable=False)
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            return failed(type(error).__name__, str(error))
+            return _End(failed("invalid_url", self._clean(error), retryable=False))
+        except (aiohttp.ClientError, OSError) as error:
+            return self._broken(error)
+        except ValueError as error:  # the library cannot send it: no trouble of the target
+            return _End(failed(type(error).__name__, self._clean(error)))
 
-    async def _request(self, job: Job, work: HttpWork) -> Ending:
-        data, content_type = _body_of(work)
-        async with self._session_for(work).request(
-            work.method,
-            work.url,
-            headers=_headers_of(job, work, content_type),
-            data=data,
-            allow_redirects=False,
-        ) as response:
-            body = await _read(response)
-            if body.is_truncated:
-                response.close()  # the rest is not wanted: do not read it for the pool's sake
-        return _ending_of(work, response, body)
+    async def _follow(self, request: HttpRequest) -> _End:
+        while True:
+            async with self._connections.send(request, self._work.connect_timeout) as response:
+                answer = await read_answer(response, self._reveal, self._clock.now())
+                location = response.headers.get("Location")
+            if answer.status not in REDIRECTS or location is None or not self._work.redirects:
+                return self._answered(answer, answer.ending(self._work))
+            if self._hops == self._work.redirects:
+                text = f"redirected more than {self._hops} times"
+                return self._answered(answer, answer.failure(self._work, "redirects", text))
+            try:
+                request = request.redirected(answer.status, location)
+            except Refused as refused:
+                return _End(
+                    failed(refused.code, str(refused), retryable=False, report=answer.report),
+                    Answered(),
+                )
+            self._hops += 1
 
-    def _session_for(self, work: HttpWork) -> aiohttp.ClientSession:
-        host = urlsplit(work.url).hostname or ""
-        return self._trusted if self._allow.allows_host(host) else self._guarded
+    def _answered(self, answer: Answer, ending: Ending) -> _End:
+        return _End(ending, Answered() if self._hops else answer.health)
+
+    def _broken(self, error: Exception) -> _End:
+        """No answer. A forbidden address says nothing of the target: nothing was sent there."""
+        if isinstance(error, aiohttp.ClientConnectorError):
+            if isinstance(error.os_error, ForbiddenTarget):
+                return _End(failed("forbidden_target", str(error.os_error), retryable=False))
+            return self._failing(failed("unreachable", self._clean(error)), "cannot be reached")
+        text = self._clean(error)
+        return self._failing(failed(type(error).__name__, text), type(error).__name__)
+
+    def _failing(self, ending: Ending, error: str) -> _End:
+        """The trouble of where a redirect led is not that of the target, which has answered."""
+        return _End(ending, Answered() if self._hops else Failing(error))
+
+    def _clean(self, error: Exception) -> str:
+        return self._reveal.without_in(str(error))
 
 
 @asynccontextmanager
-async def open_http(allowed: Iterable[str], user_agent: str) -> AsyncIterator[HttpExecutor]:
-    """An executor with connections of its own; `allowed` as in `DUEQ_HTTP_ALLOW`.
-
-    Two pools: a connection to a listed host may lead anywhere and must never serve another one.
-    """
-    allow = AllowList.parse(allowed)
-
-    def make_guarded_socket(info: _AddrInfo) -> socket.socket:
-        family, kind, protocol, _, address = info
-        if not allow.allows(judged(address[0])):
-            raise ForbiddenTarget("http jobs may not reach this address (DUEQ_HTTP_ALLOW)")
-        return socket.socket(family, kind, protocol)
-
-    guarded = aiohttp.TCPConnector(
-        limit=0, happy_eyeballs_delay=None, socket_factory=make_guarded_socket
-    )
-    async with (
-        _session(guarded, user_agent) as first,
-        _session(aiohttp.TCPConnector(limit=0), user_agent) as second,
-    ):
-        yield HttpExecutor(allow, first, second)
-
-
-def _session(connector: aiohttp.TCPConnector, user_agent: str) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=connector,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=False,
-        auto_decompress=False,
-        timeout=aiohttp.ClientTimeout(total=None),
-        headers={"User-Agent": user_agent, "Accept-Encoding": "identity"},
-    )
-
-
-def _headers_of(job: Job, work: HttpWork, content_type: str | None) -> dict[str, str]:
-    """The user's headers, and ours over them: what fences an attempt cannot be forged."""
-    ours = fence_headers(job)
-    ours_lower = {name.lower() for name in ours}
-    headers = {name: text for name, text in work.headers.items() if name.lower() not in ours_lower}
-    if content_type and not any(name.lower() == "content-type" for name in headers):
-        headers["Content-Type"] = content_type
-    return headers | ours
-
-
-def _body_of(work: HttpWork) -> tuple[bytes | None, str | None]:
-    if work.body is None:
-        return None, None
-    if isinstance(work.body, str):
-        return work.body.encode(), "text/plain; charset=utf-8"
-    return to_json(work.body), "application/json"
-
-
-@dataclass(frozen=True, slots=True)
-class _Body:
-    """The first 64 KiB, and whether there was more."""
-
-    start: bytes
-    is_truncated: bool
-
-    def shown(self) -> str | dict[str, str]:
-        """As text if it is UTF-8, else in base64."""
-        try:
-            return self.start.decode()
-        except UnicodeDecodeError as error:
-            if self.is_truncated and error.start > len(self.start) - 4:
-                return self.start[: error.start].decode()  # the cut went through a character
-            return {"base64": base64.b64encode(self.start).decode()}
-
-
-async def _read(response: aiohttp.ClientResponse) -> _Body:
-    body = bytearray()
-    while len(body) <= OUTPUT_BYTES:
-        chunk = await response.content.read(OUTPUT_BYTES + 1 - len(body))
-        if not chunk:
-            return _Body(bytes(body), is_truncated=False)
-        body += chunk
-    return _Body(bytes(body[:OUTPUT_BYTES]), is_truncated=True)
-
-
-def _ending_of(work: HttpWork, response: aiohttp.ClientResponse, body: _Body) -> Ending:
-    status = response.status
-    report = {
-        "status": status,
-        "headers": _headers_in(response),
-        "body": body.shown(),
-        "truncated": body.is_truncated,
-    }
-    if any(wanted in (str(status), f"{status // 100}xx") for wanted in work.success):
-        return Succeeded({"status": status}, report)
-    return failed(
-        "http_status",
-        f"answered {status} {response.reason or ''}".rstrip(),
-        retryable=status // 100 != 4 or status in _RETRYABLE_4XX,
-        retry_after=_retry_after(response.headers.get("Retry-After", "")),
-        report=report,
-    )
-
-
-def _headers_in(response: aiohttp.ClientResponse) -> dict[str, str]:
-    """Repeated ones joined as RFC 9110 allows; capped like the body."""
-    headers: dict[str, str] = {}
-    room = OUTPUT_BYTES
-    for name, text in response.headers.items():
-        room -= len(name) + len(text)
-        if room < 0:
-            break
-        clean, key = storable(text), storable(name)
-        headers[key] = f"{headers[key]}, {clean}" if key in headers else clean
-    return headers
-
-
-def _retry_after(text: str) -> timedelta | None:
-    """`Retry-After` in seconds; its date form is not honoured."""
-    if not re.fullmatch(r"[0-9]{1,9}", text.strip()):
-        return None
-    return timedelta(seconds=min(int(text), _LONGEST_RETRY_AFTER))
+async def open_http(
+    allowed: Iterable[str],
+    user_agent: str,
+    *,
+    secrets: Secrets,
+    clock: Clock,
+    breaker: Breaker,
+    resolver: AbstractResolver | None = None,
+) -> AsyncIterator[HttpExecutor]:
+    """An executor with connections of its own (`open_connections`)."""
+    async with open_connections(allowed, user_agent, resolver) as connections:
+        yield HttpExecutor(connections, secrets, clock, breaker)

@@ -1,31 +1,31 @@
-"""Python functions: coroutines on the worker's loop, plain ones in threads.
+"""Python functions: coroutines on the worker's loop, plain ones in threads, others in processes.
 
 Whatever the code raises, `SystemExit` too, ends its own attempt and nothing else. A thread cannot
 be stopped: its attempt ends without it, and `pop_abandoned` tells which thread that is.
 """
 
 import asyncio
-import traceback
+import threading
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
-
-from pipeline.domain.body import check_value
-from pipeline.domain.errors import Rejected
-from pipeline.domain.execution import Ending, Succeeded
+from pipeline.domain.execution import Ending
 from pipeline.domain.job import Job, TaskWork
-from workers.executors.executor import (
-    DETAIL_CHARS,
-    OUTPUT_BYTES,
-    Thread,
-    failed,
-    is_being_cancelled,
-)
+from workers.executors.executor import Thread, failed, is_being_cancelled, reporting, within
+from workers.executors.processes import Processes
+from workers.executors.task_endings import failure_of, success_of
+from workers.notes import Note, Notes
 from workers.tasks import Context, Registry, Task
 
-_FRAMES = -50
+Submit = Callable[[Job, Mapping[str, Any]], Awaitable[str]]
+"""Submits a job that another job asks for; its id."""
+
+
+async def submit_nowhere(job: Job, asked: Mapping[str, Any]) -> str:
+    """For workers that have no way to submit."""
+    raise RuntimeError("this worker cannot submit jobs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +38,24 @@ class _Raised:
 class TaskExecutor:
     """Runs what is registered; `threads` is how many plain functions run at the same time."""
 
-    def __init__(self, registry: Registry, threads: int) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        threads: int,
+        notes: Notes | None = None,
+        submit: Submit = submit_nowhere,
+    ) -> None:
         self._registry = registry
+        self._notes = notes or Notes()
+        self._submit = submit
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="task")
+        self._processes = Processes()
         self._abandoned: dict[str, Thread] = {}
 
     def close(self) -> None:
-        """Start no more threads; those that run are not waited for."""
+        """Start no more threads; those that run are not waited for. Processes are killed."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._processes.close()
 
     def timeout_of(self, job: Job, work: TaskWork) -> float:
         """The job's timeout, capped by the function's own."""
@@ -54,25 +64,47 @@ class TaskExecutor:
             return job.spec.timeout
         return min(job.spec.timeout, task.timeout)
 
+    def judged(self, job: Job) -> Job:
+        """The job with the retry policy of its task, unless it says itself."""
+        task = self._registry.get(job.spec.task or "echo")
+        if task is None or task.retry is None or "retry" in job.spec.model_fields_set:
+            return job
+        return replace(job, spec=job.spec.model_copy(update={"retry": task.retry}))
+
     async def run(self, job: Job, work: TaskWork) -> Ending:
-        """Call the function with the payload; its result or its exception is the ending."""
+        """Call the function with the payload; its result or its exception is the ending.
+
+        Keeps the time itself. What the function told is in the report.
+        """
         task = self._registry.get(work.task)
         if task is None:
             return failed("unsupported", f"this worker has no task {work.task!r}")
-        context = Context(job.id, job.attempt, job.queue, job.due_at)
-        try:
-            result = await self._call(task, work.payload, context)
-        except asyncio.CancelledError as error:
-            if is_being_cancelled():
-                raise
-            return _failure_of(error)
-        except BaseException as error:  # users' code: SystemExit must not end the worker
-            return _failure_of(error)
-        return _success_of(result)
+        with self._notes.of(job) as note:
+            ending = await within(
+                self.timeout_of(job, work), self._ending(task, job, work.payload, note)
+            )
+            return reporting(ending, note.report())
 
     def pop_abandoned(self, job: Job) -> Thread | None:
         """The thread that runs on although its attempt has just ended; told once."""
         return self._abandoned.pop(job.id, None)
+
+    async def _ending(self, task: Task, job: Job, payload: Any, note: Note) -> Ending:
+        channel = _Channel(job, note, self._submit)
+        context = Context(job.id, job.attempt, job.queue, job.due_at, job.body, channel)
+        try:
+            fitting = task.fit(payload)
+            if task.process:
+                return await self._processes.run(task, payload, context)
+            return success_of(await self._call(task, fitting, context))
+        except asyncio.CancelledError as error:
+            if is_being_cancelled():
+                raise
+            return failure_of(error)
+        except BaseException as error:  # users' code: SystemExit must not end the worker
+            return failure_of(error)
+        finally:
+            channel.has_ended.set()
 
     async def _call(self, task: Task, payload: Any, context: Context) -> Any:
         if task.is_coroutine:
@@ -97,28 +129,40 @@ def _call_in_thread(task: Task, payload: Any, context: Context) -> object:
     return result
 
 
-def _success_of(result: Any) -> Ending:
-    """The result as JSON, or why it is none."""
+class _Channel:
+    """What the function of one attempt talks to, from the loop or from its thread."""
+
+    def __init__(self, job: Job, note: Note, submit: Submit) -> None:
+        self._job, self._note, self._submit = job, note, submit
+        self._loop = asyncio.get_running_loop()
+        self.has_ended = threading.Event()
+
+    @property
+    def cancelled(self) -> bool:
+        return self.has_ended.is_set()
+
+    def progress(self, fraction: float, note: str | None) -> None:
+        self._note.progress(fraction, note)
+
+    def log(self, text: str) -> None:
+        self._note.line(text)
+
+    async def submit(self, job: Mapping[str, Any]) -> str:
+        return await self._submit(self._job, job)
+
+    def submit_and_wait(self, job: Mapping[str, Any]) -> str:
+        if _is_on(self._loop):
+            raise RuntimeError("a coroutine awaits submit() instead: this would block the worker")
+        submitting = self._submit(self._job, job)
+        return asyncio.run_coroutine_threadsafe(_awaited(submitting), self._loop).result()
+
+
+async def _awaited(submitting: Awaitable[str]) -> str:
+    return await submitting
+
+
+def _is_on(loop: asyncio.AbstractEventLoop) -> bool:
     try:
-        value = to_jsonable_python(result)
-        check_value(value)
-        size = len(to_json(value))
-    except (PydanticSerializationError, Rejected, ValueError, RecursionError) as error:
-        return failed("bad_result", f"the result cannot be stored as JSON: {error}")
-    if size > OUTPUT_BYTES:
-        return failed(
-            "bad_result", f"the result has {size} bytes of JSON, more than {OUTPUT_BYTES}"
-        )
-    return Succeeded(value)
-
-
-def _failure_of(error: BaseException) -> Ending:
-    story = "".join(traceback.format_exception(error, limit=_FRAMES))
-    return failed(type(error).__name__, _text_of(error), detail=story[-DETAIL_CHARS:])
-
-
-def _text_of(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:
-        return "(its text cannot be had)"
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False

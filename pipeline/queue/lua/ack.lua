@@ -1,15 +1,18 @@
 -- Acknowledge: remove each lease that is still exactly this one, nobody else's (H13). One that ran
 -- out has no lease key any more: it is the reaper's.
--- KEYS   1 leased  2 prefix of lease keys
--- ARGV   for each job: id, "<worker> <lease id>"
--- Reply  how many were removed
-local names, ours, ids = {}, {}, {}
-for i = 1, #ARGV, 2 do names[#names + 1] = KEYS[2] .. ARGV[i] end
-for n, owner in ipairs(redis.call('MGET', unpack(names))) do
-  if owner == ARGV[2 * n] then
-    ours[#ours + 1] = names[n]; ids[#ids + 1] = ARGV[2 * n - 1]
+-- KEYS   1 to 7 as in limits.lua  8 the queue's own limit  9 active
+-- ARGV   1 instant, then for each job: id, "<worker> <lease id>"
+-- Reply  how many were removed; or -1 if limits are in use: then nothing was done, and
+--        `ack_limited` does it
+local names, ours, ids = {KEYS[8], KEYS[9]}, {}, {}
+for i = 2, #ARGV, 2 do names[#names + 1] = KEYS[6] .. ARGV[i] end
+local found = redis.call('MGET', unpack(names))
+if found[1] or found[2] then return -1 end
+for n = 3, #found do
+  if found[n] == ARGV[2 * n - 3] then
+    ours[#ours + 1] = names[n]; ids[#ids + 1] = ARGV[2 * n - 4]
   end
 end
 if #ids > 0 then redis.call('DEL', unpack(ours)) end
-each('ZREM', KEYS[1], ids)
+each('ZREM', KEYS[5], ids)
 return #ids

@@ -1,8 +1,9 @@
--- Add: put jobs into ready (due) or delayed, whatever `leased` says (R4, H16), and wake.
--- KEYS   1 ready  2 delayed  3 priority  4 wake
--- ARGV   1 instant, then for each job: id, due ms, priority
+-- Add: put jobs where each has to wait (due, for its limit key, delayed), whatever `leased` says
+-- (R4, H16), and wake.
+-- KEYS   1 to 7 as in limits.lua
+-- ARGV   1 instant, then for each job: id, due ms, priority, "<limit> <key>" or ""
 -- Reply  "added"
-local entries = {}
-for i = 2, #ARGV do entries[i - 1] = ARGV[i] end
-place(now_ms(ARGV[1]), entries)
+local jobs = {}
+for i = 2, #ARGV do jobs[i - 1] = ARGV[i] end
+place(now_ms(ARGV[1]), jobs)
 return 'added'

@@ -1,17 +1,21 @@
--- Give back: put jobs back into ready or delayed, each only if its lease is still exactly this one
--- (R5, H13), and wake.
--- KEYS   1 ready  2 delayed  3 priority  4 wake  5 leased  6 prefix of lease keys
--- ARGV   1 instant, then for each job: id, due ms, priority, "<worker> <lease id>"
+-- Give back: put jobs that were not started back to where they wait, with what they took of rates,
+-- each only if its lease is still exactly this one (R5, H13), and wake.
+-- KEYS   1 to 7 as in limits.lua  8 the queue's own limit  9 active
+-- ARGV   1 instant, then for each job: id, due ms, priority, "<limit> <key>" or "",
+--        "<worker> <lease id>"
 -- Reply  how many were put back
-local ids, names, entries = {}, {}, {}
-for i = 2, #ARGV, 4 do
+local ids, names, jobs = {}, {}, {}
+for i = 2, #ARGV, 5 do
   local name = KEYS[6] .. ARGV[i]
-  if redis.call('GET', name) == ARGV[i + 3] then
+  if redis.call('GET', name) == ARGV[i + 4] then
     ids[#ids + 1] = ARGV[i]; names[#names + 1] = name
-    for word = i, i + 2 do entries[#entries + 1] = ARGV[word] end
+    for word = i, i + 3 do jobs[#jobs + 1] = ARGV[word] end
   end
 end
 if #ids > 0 then redis.call('DEL', unpack(names)) end
 each('ZREM', KEYS[5], ids)
-place(now_ms(ARGV[1]), entries)
+local now, own, active = now_ms(ARGV[1]), unpack(redis.call('MGET', KEYS[8], KEYS[9]))
+refund(now, ids, own, active)
+ended(ARGV[1], ids, own, active)
+place(now, jobs)
 return #ids

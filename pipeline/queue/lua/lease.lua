@@ -1,11 +1,12 @@
 -- Lease: move what is due from delayed to ready, then give up to `limit` of ready in order.
 -- The same lease id again gives the same jobs: a lost reply orphans no lease (R8).
--- KEYS   1 ready  2 delayed  3 priority  4 wake  5 leased  6 prefix of lease keys  7 this worker's
---        grant  8 paused
+-- KEYS   1 to 7 as in limits.lua  8 this worker's grant  9 paused  10 queue's own limit  11 active
 -- ARGV   1 instant  2 limit (≤ 1000)  3 ttl ms  4 worker  5 lease id
--- Reply  {now ms, next due ms or -1, "open" | "paused", job id, …}
+-- Reply  {now ms, next due ms or -1, "open" | "paused", job id, …}; {} if limits are in use:
+--        nothing was done, `lease_limited` does it
+local grant, paused, own, active = unpack(redis.call('MGET', unpack(KEYS, 8, 11)))
+if own or active then return {} end
 local now, limit, ttl = now_ms(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local paused = redis.call('EXISTS', KEYS[8]) == 1
 local reply, members = {now, -1, paused and 'paused' or 'open'}, {}
 
 local function promote()
@@ -19,8 +20,7 @@ local function promote()
   -- A write that only frees comes first: a Redis whose memory is full then allows the others.
   each('ZREM', KEYS[2], ids); each('HDEL', KEYS[3], ids); each('ZADD', KEYS[1], ready)
 end
-
-local granted = string.gmatch(redis.call('GET', KEYS[7]) or '', '%S+')
+local granted = string.gmatch(grant or '', '%S+')
 if granted() == ARGV[5] then
   for id in granted do reply[#reply + 1] = id end
 elseif not paused then
@@ -31,8 +31,8 @@ elseif not paused then
     members[i], members[i + 1], reply[#reply + 1] = now + ttl, popped[i], popped[i]
   end
   each('ZADD', KEYS[5], members)
-  local words = table.concat({ARGV[5], unpack(reply, 4)}, ' ')
-  if #popped > 0 then redis.call('SET', KEYS[7], words, 'PX', ttl) end
+  local words = {ARGV[5], unpack(reply, 4)}
+  if #popped > 0 then redis.call('SET', KEYS[8], table.concat(words, ' '), 'PX', ttl) end
 end
 if not paused then reply[2] = head_of(KEYS[2]) or -1 end
 -- Took its fill: another shall look at what is left, or set its timer to the next due job.

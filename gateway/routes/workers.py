@@ -1,0 +1,156 @@
+"""Workers and watchers: who is alive; and the door for workers that speak HTTP.
+
+Nothing of a worker is kept here: each of its requests may come to another gateway.
+"""
+
+import re
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from gateway import worker_end, worker_lease
+from gateway.deps import Deps, GatewayDeps
+from gateway.openapi_workers import BEAT, LOG, NEXT, REGISTER, RESULT
+from gateway.rendering import (
+    instant,
+    json_response,
+    last_attempt,
+    render_execution,
+    render_job,
+    render_watcher,
+)
+from gateway.request_body import read_body
+from gateway.worker_calls import (
+    WORKER_ID,
+    HeartbeatCall,
+    LogCall,
+    RegisterCall,
+    ResultCall,
+    read_call,
+)
+from gateway.worker_named import remembered
+from pipeline.domain.errors import Conflict, NotFound
+from pipeline.domain.job import Job
+from pipeline.domain.queue_share import told_weights, weights_of
+from pipeline.ports import OVER_HTTP, Attempt, WorkerView
+
+router = APIRouter(tags=["workers"])
+
+
+@router.get("/watchers", summary="Which watchers are alive", response_class=Response)
+async def list_watchers(deps: Deps) -> Response:
+    """Those that have been heard of within their time, by id."""
+    items = [render_watcher(each) for each in await deps.queue.watchers()]
+    return json_response({"items": items, "next_cursor": None})
+
+
+@router.post("/workers/register", **REGISTER)
+async def register_worker(deps: Deps, request: Request) -> Response:
+    """A worker is there. Say it again, with the same `id`, whenever a 404 says that it is not."""
+    call = read_call(await _body(request, deps), RegisterCall)
+    view = _view_of(call, deps)
+    if not await deps.http_workers.register(view, remembered(deps)):
+        raise Conflict(f"there is a worker {view.id!r}, and it is not one over HTTP")
+    return json_response(
+        {
+            "id": view.id,
+            "queues": call.queues,
+            "lease_seconds": deps.lease.total_seconds(),
+            "heartbeat_seconds": deps.lease.total_seconds() / 3,
+        }
+    )
+
+
+@router.post("/workers/heartbeat", **BEAT)
+async def beat(deps: Deps, request: Request) -> Response:
+    """Its leases begin anew, as far as MongoDB says that its attempts still run."""
+    call = read_call(await _body(request, deps), HeartbeatCall)
+    beaten = await worker_end.beat(call, deps)
+    return json_response(
+        {
+            "registered": beaten.is_registered,
+            "running": [_named(attempt) for attempt in beaten.running],
+            "stop": [_named(attempt) for attempt in beaten.stop],
+        }
+    )
+
+
+@router.get("/workers/{worker}/next", **NEXT)
+async def next_job(
+    worker: str,
+    deps: Deps,
+    request: Request,
+    wait: Annotated[float, Query(ge=0, le=60, description="Seconds.")] = 20.0,
+    name: Annotated[
+        str | None, Query(alias="request", min_length=1, max_length=128, pattern=r"^[!-~]+$")
+    ] = None,
+) -> Response:
+    """A job, which runs from now on and is the worker's for one lease; 204: none within `wait`."""
+    if not re.fullmatch(WORKER_ID, worker):
+        raise NotFound(f"there is no worker {worker!r}")
+
+    await request.body()  # only behind it is what tells that the client has gone
+
+    async def is_gone() -> bool:
+        return bool(request.app.state.stopping) or await request.is_disconnected()
+
+    asked = worker_lease.Request(worker, name or deps.chance.token(), wait)
+    job = await worker_lease.next_job(asked, deps, is_gone)
+    return Response(status_code=204) if job is None else await _handed(job, deps)
+
+
+@router.post("/jobs/{job_id}/log", **LOG)
+async def write_log(job_id: str, deps: Deps, request: Request) -> Response:
+    """What the attempt writes goes into its record (the last 64 KiB). 409: it is not its any more,
+    and the worker should stop it."""
+    call = read_call(await _body(request, deps), LogCall)
+    await worker_end.write(job_id, call, deps)
+    return Response(status_code=204)
+
+
+@router.post("/jobs/{job_id}/result", **RESULT)
+async def end_job(job_id: str, deps: Deps, request: Request) -> Response:
+    """The record of the attempt. The same again is the same answer; 409: another record stands."""
+    call = read_call(await _body(request, deps), ResultCall)
+    return json_response(render_execution(await worker_end.finish(job_id, call, deps)))
+
+
+async def _body(request: Request, deps: GatewayDeps) -> bytes:
+    return await read_body(request, deps.limits.job_bytes, "a worker's call")
+
+
+def _view_of(call: RegisterCall, deps: GatewayDeps) -> WorkerView:
+    weights = weights_of(call.queues)
+    return WorkerView(
+        id=call.id or deps.chance.token(),
+        host=call.host,
+        pid=call.pid,
+        queues=list(weights),
+        concurrency=call.concurrency,
+        running=0,
+        started_at=deps.clock.now(),
+        extra=OVER_HTTP | {"version": call.version} | told_weights(weights),
+    )
+
+
+def _named(attempt: Attempt) -> dict[str, Any]:
+    return {"id": attempt.job_id, "attempt": attempt.attempt}
+
+
+async def _handed(job: Job, deps: GatewayDeps) -> Response:
+    """The job and what the worker has to say with its result; in headers too, for a shell."""
+    name = (job.id, last_attempt(job))
+    last = (await deps.store.executions_by_id([name])).get(name) if name[1] else None
+    assert job.lease_id is not None
+    headers = {
+        "DueQ-Job-Id": job.id,
+        "DueQ-Attempt": str(job.attempt),
+        "DueQ-Lease": job.lease_id,
+        "DueQ-Scheduled-At": instant(job.due_at) or "",
+    }
+    body = render_job(job, last) | {
+        "lease": job.lease_id,
+        "lease_seconds": deps.lease.total_seconds(),
+    }
+    return json_response(body, headers=headers)

@@ -1,0 +1,149 @@
+"""Heartbeats, lines and results of workers that speak HTTP (R6 to R8).
+
+A heartbeat asks MongoDB first and then writes the leases, so that a wipe of Redis heals; a result
+is recorded, settled and acknowledged, in this order. Each may be said again, to another gateway:
+the record that stands decides. A result for an attempt that has another record is a `Conflict`.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from gateway.deps import GatewayDeps
+from gateway.worker_calls import HeartbeatCall, LogCall, ResultCall
+from gateway.worker_named import heard, lease_of
+from pipeline import ending
+from pipeline.domain.errors import Conflict, NotFound, Unavailable
+from pipeline.domain.execution import Ending, ErrorInfo, Execution, TimedOut, conclude
+from pipeline.domain.job import Job
+from pipeline.domain.states import State
+from pipeline.ports import Attempt, Lease
+from pipeline.telemetry import ENDED, LEASES_LOST, log
+
+_LOG_LEASES = 3
+"""Lines are kept for so many leases after the last: until somebody records the attempt."""
+_log = log(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Beaten:
+    """What of all that a worker runs is its own, and what it has to stop."""
+
+    is_registered: bool
+    running: Sequence[Attempt]
+    stop: Sequence[Attempt]
+
+
+async def beat(call: HeartbeatCall, deps: GatewayDeps) -> Beaten:
+    """Confirm in MongoDB, then extend. Whoever is not registered any more keeps its jobs too."""
+    asked = [job.named() for job in call.jobs]
+    kept = await _kept(call.worker, asked, deps) if asked else frozenset[Attempt]()
+    running = [attempt for attempt in asked if attempt in kept]
+    stop = [attempt for attempt in asked if attempt not in kept]
+    LEASES_LOST.inc(len(stop))
+    try:
+        await heard(call.worker, len(running), deps)
+    except NotFound:
+        return Beaten(False, running, stop)
+    return Beaten(True, running, stop)
+
+
+async def _kept(worker: str, asked: Sequence[Attempt], deps: GatewayDeps) -> frozenset[Attempt]:
+    running = await deps.store.running(asked)
+    jobs = await deps.store.get_many([attempt.job_id for attempt in asked])
+    late = [jobs[one.job_id] for one in running if _is_late(jobs.get(one.job_id), deps)]
+    await _time_out(late, deps)
+    late_ids = {job.id for job in late}
+    kept = frozenset(one for one in running if one.job_id in jobs and one.job_id not in late_ids)
+    await deps.queue.extend([lease_of(jobs[one.job_id]) for one in kept], deps.lease)
+    # A result that came while we asked has given its lease up: it must not have one again.
+    still = await deps.store.running(list(kept))
+    over = [
+        Lease(one.job_id, jobs[one.job_id].queue, worker, one.lease_id)
+        for one in asked
+        if one not in still and one.job_id in jobs
+    ]
+    if over:
+        await deps.queue.ack(over)
+    return still
+
+
+def _is_late(job: Job | None, deps: GatewayDeps) -> bool:
+    """Its timeout is over, and a beat for the worker to say so itself."""
+    if job is None or job.started_at is None:
+        return False
+    ran = (deps.clock.now() - job.started_at).total_seconds()
+    return ran > job.spec.timeout + deps.lease.total_seconds() / 3
+
+
+async def _time_out(jobs: Sequence[Job], deps: GatewayDeps) -> None:
+    for job in jobs:
+        text = f"it ran for longer than {job.spec.timeout:g} s, and its worker did not stop it"
+        report = await _report(_attempt_of(job), deps)
+        await _end(job, TimedOut(ErrorInfo("timeout", text), report), deps)
+
+
+async def write(job_id: str, call: LogCall, deps: GatewayDeps) -> None:
+    """Keep what a running attempt writes; raises `Conflict` once it is lost or over."""
+    attempt = Attempt(job_id, call.attempt, call.lease)
+    if attempt not in await deps.store.running([attempt]):
+        raise Conflict(f"attempt {call.attempt} of job {job_id} does not run under this lease")
+    await deps.http_workers.write_log(attempt, call.text, deps.lease * _LOG_LEASES)
+
+
+async def finish(job_id: str, call: ResultCall, deps: GatewayDeps) -> Execution:
+    """The record of the attempt, which is this result's; raises `NotFound`, `Conflict`.
+
+    The same result again, after a lost answer, is no conflict.
+    """
+    job = await deps.store.get(job_id)
+    if job is None:
+        raise NotFound(f"there is no job {job_id}")
+    attempt = Attempt(job_id, call.attempt, call.lease)
+    written = (await _report(attempt, deps)).get("stdout", "")
+    offered = call.ending(written)
+    expected = conclude(job, offered, finished_at=deps.clock.now(), lot=0.0).outcome
+    stands = await _end(job, offered, deps) if _runs(job, attempt) else await _record(attempt, deps)
+    if stands is None or stands.lease_id != call.lease or stands.outcome is not expected:
+        raise _refused(attempt, call.outcome, stands)
+    return stands
+
+
+def _runs(job: Job, attempt: Attempt) -> bool:
+    return job.state is State.RUNNING and _attempt_of(job) == attempt
+
+
+def _attempt_of(job: Job) -> Attempt:
+    return Attempt(job.id, job.attempt, job.lease_id or "")
+
+
+async def _end(job: Job, how: Ending, deps: GatewayDeps) -> Execution:
+    execution = conclude(job, how, finished_at=deps.clock.now(), lot=deps.chance.lot())
+    (stands,) = await ending.end([execution], [lease_of(job)], deps.store, deps.queue)
+    if stands.outcome is execution.outcome:
+        ENDED.labels(job.queue, stands.outcome).inc()
+    return stands
+
+
+async def _record(attempt: Attempt, deps: GatewayDeps) -> Execution | None:
+    name = (attempt.job_id, attempt.attempt)
+    return (await deps.store.executions_by_id([name])).get(name)
+
+
+async def _report(attempt: Attempt, deps: GatewayDeps) -> dict[str, str]:
+    """What it has written; a result must not wait for that."""
+    with suppress(Unavailable):
+        if written := await deps.http_workers.log(attempt):
+            return {"stdout": written}
+    return {}
+
+
+def _refused(attempt: Attempt, offered: str, stands: Execution | None) -> Conflict:
+    LEASES_LOST.inc()
+    outcome = "nothing" if stands is None else stands.outcome.value
+    _log.warning("record.refused", execution=f"{attempt.job_id}/{attempt.attempt}",
+                 offered=offered, stands=outcome, next="what stands decides")  # fmt: skip
+    return Conflict(
+        f"attempt {attempt.attempt} of job {attempt.job_id} is not this worker's (any more): "
+        f"{outcome} is recorded"
+    )

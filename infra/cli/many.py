@@ -1,0 +1,106 @@
+"""Which jobs are meant, as flags; and the same thing done to all of them, asked for twice."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from infra.cli.client import Gateway
+from infra.cli.output import Format, emit_list, emit_one, tell
+from infra.exits import CommandFailed, Exit
+
+_PATIENCE = 60
+_TALLY = ("matched", "changed", "unchanged", "complete")
+
+Text = str | None
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="Jobs by their ids.")]
+Status = Annotated[list[str] | None, typer.Option(help="May repeat.")]
+Queue = Annotated[Text, typer.Option()]
+Kind = Annotated[Text, typer.Option(help="http, amqp, command or task.")]
+Name = Annotated[Text, typer.Option(help="The whole name.")]
+Start = Annotated[Text, typer.Option("--q", help="The start of the name.")]
+Tag = Annotated[Text, typer.Option()]
+Schedule = Annotated[Text, typer.Option(help="The id of the schedule that made them.")]
+After = Annotated[Text, typer.Option("--created-after", help="2026-12-01T06:00:00Z")]
+Before = Annotated[Text, typer.Option("--created-before", help="2026-12-01T06:00:00Z")]
+All = Annotated[bool, typer.Option("--all", help="Without a filter: really every job.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count what the filter finds.")]
+Most = Annotated[
+    int, typer.Option("--limit", "-n", min=1, max=100_000, help="So many jobs, newest first.")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before changing many.")]
+
+
+def asked(**flags: Any) -> dict[str, Any]:
+    """The filter that the flags make."""
+    return {name: value for name, value in flags.items() if value}
+
+
+def apply(
+    verb: str,
+    ids: list[str] | None,
+    wanted: dict[str, Any],
+    call: dict[str, Any],
+    *,
+    sure: bool,
+    output: Format,
+    columns: tuple[str, ...],
+) -> None:
+    """Do `verb` to the jobs named, or to all that the filter finds; never to both."""
+    by_filter = bool(wanted or call["all"])
+    if bool(ids) == by_filter:
+        text = f"name jobs by their ids, or say which to {verb}: --status, --queue, … or --all"
+        raise CommandFailed(Exit.USAGE, text)
+    if ids:
+        _each(verb, ids, call, output, columns)
+    else:
+        _all(verb, {"filter": wanted, **call}, sure=sure, output=output)
+
+
+def _each(
+    verb: str, ids: list[str], call: dict[str, Any], output: Format, columns: tuple[str, ...]
+) -> None:
+    """One after the other; the first that cannot be ends the command."""
+    if call["dry_run"]:
+        raise CommandFailed(Exit.USAGE, "--dry-run goes with a filter")
+    gateway = Gateway.here()
+    if len(ids) == 1:
+        emit_one(_one(gateway, verb, ids[0]), output, columns)
+        return
+    done = [_one(gateway, verb, job_id) for job_id in ids]
+    emit_list({"items": done, "next_cursor": None}, output, ("id", "name", "status"))
+
+
+def _one(gateway: Gateway, verb: str, job_id: str) -> dict[str, Any]:
+    if verb != "delete":
+        done: dict[str, Any] = gateway.post(path(job_id, f"/{verb}"))
+        return done
+    gateway.delete(path(job_id))
+    return {"id": job_id, "status": "deleted"}
+
+
+def _all(verb: str, call: dict[str, Any], *, sure: bool, output: Format) -> None:
+    gateway = Gateway.here()
+    if not call["dry_run"] and not sure and sys.stdin.isatty():
+        _confirm(verb, gateway, call)
+    tally = gateway.post(f"/api/jobs/{verb}", call, patience=_PATIENCE)
+    emit_one(tally, output, _TALLY, key="matched")
+    if not tally["complete"]:
+        tell("These are not all of them: the same command again goes on with the rest.")
+
+
+def _confirm(verb: str, gateway: Gateway, call: dict[str, Any]) -> None:
+    """A person at a terminal sees how many before it is too late."""
+    found = gateway.post(f"/api/jobs/{verb}", {**call, "dry_run": True}, patience=_PATIENCE)
+    number = f"{found['matched']:,}{'' if found['complete'] else ' or more'}"
+    sys.stderr.write(f"{verb.capitalize()} {number} jobs? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise CommandFailed(Exit.FAILED, "nothing was changed")
+
+
+def path(job_id: str, rest: str = "") -> str:
+    """The route of a job."""
+    from urllib.parse import quote
+
+    return f"/api/jobs/{quote(job_id, safe='')}{rest}"

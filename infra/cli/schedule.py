@@ -1,0 +1,288 @@
+"""`dueq schedule …`: jobs that recur. What is asked for comes from flags, or from a JSON file."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from infra.cli.client import Gateway
+from infra.cli.output import Format, Output, emit_list, emit_one, tell
+from infra.cli.submit import call, seconds, value, words_of
+from infra.exits import CommandFailed, Exit
+
+app = typer.Typer(help="Schedules: jobs that recur.", no_args_is_help=True)
+
+_LIST = ("id", "name", "in_words", "timezone", "next_fire_at", "paused")
+_ONE = (
+    "id", "name", "cron", "every", "in_words", "timezone", "job", "paused", "next_fire_at",
+    "last_fire_at", "misfire", "misfire_grace", "overlap", "jitter", "gap", "repeat", "start_at",
+    "end_at", "version", "created_at", "updated_at",
+)  # fmt: skip
+_FIRES = ("fire_time", "until", "status", "skipped", "due_at", "job_id")
+_KINDS = ("http", "amqp", "command", "task")
+
+Text = str | None
+Id = Annotated[str, typer.Argument(metavar="ID", help="The id of a schedule.")]
+Cron = Annotated[Text, typer.Option(help="Five fields, or @daily and the like; H spreads.")]
+Every = Annotated[Text, typer.Option(help="90s, 5m, 2h, 1d")]
+Zone = Annotated[Text, typer.Option(help="An IANA time zone; default UTC.")]
+Start = Annotated[Text, typer.Option("--start-at", help="2026-12-01T06:00:00Z")]
+End = Annotated[Text, typer.Option("--end-at", help="2026-12-31T06:00:00Z")]
+Gap = Annotated[Text, typer.Option(help="A missing hour: skip or shift.")]
+Repeat = Annotated[Text, typer.Option(help="A doubled hour: first, second or both.")]
+Name = Annotated[Text, typer.Option(help="Of the schedule.")]
+Misfire = Annotated[Text, typer.Option(help="Nobody watched: skip, latest or all.")]
+Grace = Annotated[Text, typer.Option("--misfire-grace", help="Not made up for after: 1h")]
+Overlap = Annotated[Text, typer.Option(help="The last run goes on: allow, skip, queue, replace.")]
+Jitter = Annotated[Text, typer.Option(help="Start up to so much later: 30s")]
+Queue = Annotated[Text, typer.Option(help="Of the jobs.")]
+Priority = Annotated[int | None, typer.Option(help="Of the jobs: 0 to 9, higher first.")]
+Http = Annotated[Text, typer.Option(metavar="URL", help="Call this URL.")]
+Method = Annotated[Text, typer.Option(help="Of the call; default GET.")]
+Body = Annotated[Text, typer.Option(help="Of the call: JSON, or plain text.")]
+Command = Annotated[Text, typer.Option(help="A line for /bin/sh.")]
+Task = Annotated[Text, typer.Option(help="A registered Python function.")]
+Payload = Annotated[Text, typer.Option(help="For the task: JSON, or plain text.")]
+File = Annotated[Text, typer.Option("--file", "-f", help="A JSON object; - is stdin.")]
+Key = Annotated[Text, typer.Option("--idempotency-key", help="The same key: made once.")]
+IfVersion = Annotated[int | None, typer.Option(help="Only if it is still at this version.")]
+
+
+@app.command()
+def add(  # noqa: PLR0913 - each is a flag
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- WORD...]", help="A command.")
+    ] = None,
+    name: Name = None, cron: Cron = None, every: Every = None, timezone: Zone = None,
+    start: Start = None, end: End = None, gap: Gap = None, repeat: Repeat = None,
+    misfire: Misfire = None, grace: Grace = None, overlap: Overlap = None, jitter: Jitter = None,
+    paused: Annotated[bool, typer.Option("--paused", help="Fire nothing yet.")] = False,
+    queue: Queue = None, priority: Priority = None, http: Http = None, method: Method = None,
+    body: Body = None, command: Command = None, task: Task = None, payload: Payload = None,
+    file: File = None, key: Key = None, output: Output = Format.TABLE,
+) -> None:  # fmt: skip
+    """Create a schedule. Flags win over what the file says."""
+    asked = _read(file)
+    asked |= _timing(cron, every, timezone, start, end, gap, repeat)
+    asked |= _policy(name, misfire, grace, overlap, jitter)
+    job = _job(queue, priority, call(http, method, body), words_of(words) or command, task, payload)
+    if job:
+        asked["job"] = {**(asked.get("job") or {}), **job}
+    if paused:
+        asked["paused"] = True
+    headers = {} if key is None else {"Idempotency-Key": key}
+    emit_one(Gateway.here().post("/api/schedules", asked, headers), output, _ONE)
+
+
+@app.command()
+def edit(  # noqa: PLR0913 - each is a flag
+    schedule_id: Id,
+    name: Name = None, cron: Cron = None, every: Every = None, timezone: Zone = None,
+    start: Start = None, end: End = None, gap: Gap = None, repeat: Repeat = None,
+    misfire: Misfire = None, grace: Grace = None, overlap: Overlap = None, jitter: Jitter = None,
+    queue: Queue = None, priority: Priority = None, http: Http = None, method: Method = None,
+    body: Body = None, command: Command = None, task: Task = None, payload: Payload = None,
+    unset: Annotated[list[str] | None, typer.Option(help="Back to the default: end_at")] = None,
+    file: Annotated[
+        Text, typer.Option("--file", "-f", help="A JSON Merge Patch; - is stdin.")
+    ] = None,
+    if_version: IfVersion = None, output: Output = Format.TABLE,
+) -> None:  # fmt: skip
+    """Change what is named and leave the rest. Exit code 4 if it is at another version."""
+    change = _read(file)
+    change |= _instead(_timing(cron, every, timezone, start, end, gap, repeat))
+    change |= _policy(name, misfire, grace, overlap, jitter)
+    job = _job(queue, priority, call(http, method, body), command, task, payload)
+    if job:
+        change["job"] = {**(change.get("job") or {}), **_of_one_kind(job)}
+    change |= dict.fromkeys(unset or [])
+    if not change:
+        raise CommandFailed(Exit.USAGE, "nothing to change: name an option, --unset or --file")
+    answer = Gateway.here().patch(_path(schedule_id), change, _if_match(if_version))
+    emit_one(answer, output, _ONE)
+
+
+@app.command("list")
+def list_(
+    q: Annotated[Text, typer.Option("--q", help="The start of the name.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=500)] = 20,
+    cursor: Annotated[Text, typer.Option(help="`next_cursor` of the page before.")] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """The newest schedules."""
+    answer = Gateway.here().get("/api/schedules", {"q": q, "limit": limit, "cursor": cursor})
+    emit_list(answer, output, _LIST)
+    _tell_more(answer, output)
+
+
+@app.command()
+def show(schedule_id: Id, output: Output = Format.TABLE) -> None:
+    """One schedule."""
+    emit_one(Gateway.here().get(_path(schedule_id)), output, _ONE)
+
+
+@app.command()
+def preview(  # noqa: PLR0913 - each is a flag
+    schedule_id: Annotated[Text, typer.Argument(metavar="[ID]", help="One that is stored.")] = None,
+    number: Annotated[int, typer.Option("--number", "-n", min=1, max=1000)] = 10,
+    cron: Cron = None, every: Every = None, timezone: Zone = None, start: Start = None,
+    end: End = None, gap: Gap = None, repeat: Repeat = None, file: File = None,
+    output: Output = Format.TABLE,
+) -> None:  # fmt: skip
+    """The next fires, with every change of the clock; of a stored schedule, or one in flags."""
+    asked = _read(file) | _timing(cron, every, timezone, start, end, gap, repeat)
+    gateway = Gateway.here()
+    if schedule_id is None:
+        answer = gateway.post(f"/api/schedules/preview?n={number}", asked)
+    elif asked:
+        raise CommandFailed(Exit.USAGE, "name a stored schedule or describe one, not both")
+    else:
+        answer = gateway.get(_path(schedule_id, "/preview"), {"n": number})
+    if output is Format.TABLE:
+        tell(f"{answer['in_words']} ({answer['timezone']})")
+    emit_list(answer, output, ("at", "local", "note"), key="at")
+
+
+@app.command()
+def fires(
+    schedule_id: Id,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=500)] = 20,
+    cursor: Annotated[Text, typer.Option(help="`next_cursor` of the page before.")] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """What became of the latest fire times: a job, or why not. `-o id` prints the jobs."""
+    asked = {"limit": limit, "cursor": cursor}
+    answer = Gateway.here().get(_path(schedule_id, "/fires"), asked)
+    if output is Format.ID:
+        answer["items"] = [fire for fire in answer["items"] if "job_id" in fire]
+    emit_list(answer, output, _FIRES, key="job_id")
+    _tell_more(answer, output)
+
+
+@app.command()
+def pause(schedule_id: Id, output: Output = Format.TABLE) -> None:
+    """Fire no more until `resume`; jobs that are there already run."""
+    emit_one(Gateway.here().post(_path(schedule_id, "/pause")), output, _ONE)
+
+
+@app.command()
+def resume(schedule_id: Id, output: Output = Format.TABLE) -> None:
+    """Fire again from now on; the fires of the pause are passed over."""
+    emit_one(Gateway.here().post(_path(schedule_id, "/resume")), output, _ONE)
+
+
+@app.command()
+def trigger(schedule_id: Id, key: Key = None, output: Output = Format.TABLE) -> None:
+    """A job of this schedule now, also while it is paused. `-o id` prints the job."""
+    headers = {} if key is None else {"Idempotency-Key": key}
+    answer = Gateway.here().post(_path(schedule_id, "/trigger"), None, headers)
+    emit_one(answer, output, ("id", "status", "kind", "queue", "due_at"))
+
+
+@app.command()
+def remove(schedule_id: Id, if_version: IfVersion = None, output: Output = Format.TABLE) -> None:
+    """Delete a schedule; its jobs stay."""
+    Gateway.here().delete(_path(schedule_id), _if_match(if_version))
+    emit_one({"id": schedule_id, "removed": True}, output, ("id", "removed"))
+
+
+@app.command()
+def forecast(output: Output = Format.TABLE) -> None:
+    """Jobs per minute over the next 24 hours; the table shows the busiest minutes."""
+    answer = Gateway.here().post("/api/schedules/forecast", patience=60)
+    if output is Format.JSON:
+        emit_one(answer, output, ())
+        return
+    shown = "busiest" if output is Format.TABLE else "minutes"
+    emit_list({"items": answer[shown]}, output, ("at", "jobs"), key="at")
+    if output is Format.TABLE:
+        tell(f"{answer['total']} jobs from {answer['schedules']} schedules until {answer['to']}")
+
+
+# -- what is asked for
+
+
+def _timing(
+    cron: Text, every: Text, timezone: Text, start: Text, end: Text, gap: Text, repeat: Text
+) -> dict[str, Any]:
+    return _given(
+        cron=cron, every=seconds(every, "--every"), timezone=timezone, start_at=start, end_at=end,
+        gap=gap, repeat=repeat,
+    )  # fmt: skip
+
+
+def _policy(name: Text, misfire: Text, grace: Text, overlap: Text, jitter: Text) -> dict[str, Any]:
+    return _given(
+        name=name,
+        misfire=misfire,
+        misfire_grace=seconds(grace, "--misfire-grace"),
+        overlap=overlap,
+        jitter=seconds(jitter, "--jitter"),
+    )
+
+
+def _job(
+    queue: Text,
+    priority: int | None,
+    http: dict[str, Any] | None,
+    command: str | list[str] | None,
+    task: Text,
+    payload: Text,
+) -> dict[str, Any]:
+    return _given(
+        queue=queue, priority=priority, http=http, command=command, task=task,
+        payload=value(payload),
+    )  # fmt: skip
+
+
+def _given(**flags: Any) -> dict[str, Any]:
+    return {name: content for name, content in flags.items() if content is not None}
+
+
+def _instead(timing: dict[str, Any]) -> dict[str, Any]:
+    """`--cron` on a schedule that had `every` takes its place, and the other way round."""
+    if "cron" in timing and "every" not in timing:
+        return {**timing, "every": None}
+    if "every" in timing and "cron" not in timing:
+        return {**timing, "cron": None, "gap": None, "repeat": None} | timing
+    return timing
+
+
+def _of_one_kind(job: dict[str, Any]) -> dict[str, Any]:
+    """Another kind of job takes the place of the one that was there."""
+    if not any(kind in job for kind in _KINDS):
+        return job
+    others: dict[str, Any] = {kind: None for kind in _KINDS if kind not in job}
+    return others | ({} if "task" in job else {"payload": None}) | job
+
+
+def _read(file: Text) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        asked = json.loads(sys.stdin.read() if file == "-" else Path(file).read_text())
+    except (OSError, ValueError) as error:
+        raise CommandFailed(Exit.USAGE, f"{file}: {error}") from None
+    if not isinstance(asked, dict):
+        raise CommandFailed(Exit.USAGE, f"{file}: not a JSON object")
+    return asked
+
+
+# -- the rest
+
+
+def _if_match(version: int | None) -> dict[str, str]:
+    return {} if version is None else {"If-Match": f'"{version}"'}
+
+
+def _path(schedule_id: str, rest: str = "") -> str:
+    from urllib.parse import quote
+
+    return f"/api/schedules/{quote(schedule_id, safe='')}{rest}"
+
+
+def _tell_more(answer: dict[str, Any], output: Format) -> None:
+    if output is Format.TABLE and answer.get("next_cursor"):
+        tell(f"More: --cursor {answer['next_cursor']}")

@@ -1,0 +1,169 @@
+"""The same for many jobs: cancel, redrive or bury all that a filter finds.
+
+Found newest first, and only what was created before the call: jobs that are added meanwhile are not
+touched, so a call has an end. Each batch is one conditional write that repeats the filter, so a job
+is moved only if it is then what was asked for; running ones are cancelled by the record of their
+attempt (R6). A job may pass from one state to another behind our back while the lists of the states
+are read one after the other (H9): so it is looked again until a look finds nothing, a few times. A
+crash in between leaves each job either as it was or moved; the same call again goes on.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from pipeline.domain.errors import Unavailable
+from pipeline.domain.execution import Cancelled, Outcome, conclude
+from pipeline.domain.instants import whole_ms_down
+from pipeline.domain.states import VISIBLE_STATES, Event, State, sources_of
+from pipeline.ports import Clock, JobFilter, JobStore, LeaseQueue, Position
+
+_BATCH = 250
+_COUNTED = 2_000
+_LOOKS = 5
+_MS = timedelta(milliseconds=1)
+
+Act = Callable[[JobFilter, Sequence[str]], Awaitable[int]]
+"""Move these jobs, as far as they are still what the filter asks for; how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """`matched` jobs could be moved when they were found, `changed` of them were.
+
+    Not `complete`: there were more than the limit or the time allowed, or jobs that moved too fast.
+    """
+
+    matched: int
+    changed: int
+    complete: bool
+
+    @property
+    def unchanged(self) -> int:
+        """Somebody else was there first."""
+        return self.matched - self.changed
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What a call has come to."""
+
+    limit: int
+    ends: float
+    seen: set[str] = field(default_factory=set)
+    changed: int = 0
+
+    @property
+    def left(self) -> int:
+        return self.limit - len(self.seen)
+
+
+class Bulk:
+    """Calls on many jobs; none takes much longer than `within`."""
+
+    def __init__(self, store: JobStore, queue: LeaseQueue, clock: Clock, within: timedelta) -> None:
+        self._store = store
+        self._queue = queue
+        self._clock = clock
+        self._seconds = within.total_seconds()
+
+    async def count(self, event: Event, wanted: JobFilter, limit: int) -> Tally:
+        """How many jobs `event` could happen to, up to `limit`; nothing is moved."""
+        narrowed = self._narrowed(event, wanted)
+        progress = self._progress(limit)
+        complete = await self._look(narrowed, progress, _nothing, _COUNTED)
+        return Tally(len(progress.seen), 0, complete)
+
+    async def cancel(self, wanted: JobFilter, limit: int) -> Tally:
+        """Cancel, also what runs."""
+        return await self._all(Event.CANCEL, wanted, limit, self._cancel)
+
+    async def redrive(self, wanted: JobFilter, limit: int) -> Tally:
+        """Send what is dead or cancelled back to `pending`, due now."""
+        return await self._all(Event.REDRIVE, wanted, limit, self._redrive)
+
+    async def bury(self, wanted: JobFilter, limit: int) -> Tally:
+        """Delete what does not run, with its executions."""
+        return await self._all(Event.BURY, wanted, limit, self._bury)
+
+    async def _all(self, event: Event, wanted: JobFilter, limit: int, act: Act) -> Tally:
+        narrowed = self._narrowed(event, wanted)
+        progress = self._progress(limit)
+        complete = False
+        for _ in range(_LOOKS):
+            before = len(progress.seen), progress.changed
+            complete = await self._look(narrowed, progress, act, _BATCH)
+            after = len(progress.seen), progress.changed
+            if not complete or progress.left == 0 or before == after:
+                break
+        matched = len(progress.seen)
+        # One that came back and was moved again is one job.
+        return Tally(matched, min(progress.changed, matched), complete)
+
+    def _narrowed(self, event: Event, wanted: JobFilter) -> JobFilter:
+        """To the states in which it can happen, and to what was there when the call came.
+
+        Instants are stored in whole milliseconds: the one we are in is taken in.
+        """
+        start = whole_ms_down(self._clock.now()) + _MS
+        before = wanted.created_before
+        return replace(
+            wanted,
+            states=sources_of(event) & (wanted.states or VISIBLE_STATES),
+            created_before=start if before is None else min(before, start),
+        )
+
+    def _progress(self, limit: int) -> _Progress:
+        return _Progress(limit, self._clock.monotonic() + self._seconds)
+
+    async def _look(self, wanted: JobFilter, progress: _Progress, act: Act, batch: int) -> bool:
+        """Go through the list once; whether its end was reached."""
+        after: Position | None = None
+        while wanted.states:
+            if progress.left == 0 or self._clock.monotonic() > progress.ends:
+                return False
+            page = await self._store.list_ids(wanted, min(batch, progress.left), after)
+            if page.job_ids:
+                progress.seen.update(page.job_ids)
+                progress.changed += await act(wanted, page.job_ids)
+            after = page.next_after
+            if after is None:
+                break
+        return True
+
+    async def _cancel(self, wanted: JobFilter, job_ids: Sequence[str]) -> int:
+        changed = 0
+        if wanted.states - {State.RUNNING}:
+            changed = await self._store.cancel_waiting_many(job_ids, wanted)
+        if changed < len(job_ids) and State.RUNNING in wanted.states:
+            changed += await self._cancel_running(wanted, job_ids)
+        return changed
+
+    async def _cancel_running(self, wanted: JobFilter, job_ids: Sequence[str]) -> int:
+        """By the record of the attempt. Where another stands, its job follows that: if it then
+        waits to be tried again, the next look finds it."""
+        jobs = await self._store.get_many(job_ids)
+        running = [
+            job for job in jobs.values() if job.state is State.RUNNING and wanted.covers(job)
+        ]
+        now = self._clock.now()
+        records = [conclude(job, Cancelled(), finished_at=now, lot=0.0) for job in running]
+        if not records:
+            return 0
+        standing = await self._store.record(records)
+        await self._store.settle(standing)
+        return sum(record.outcome is Outcome.CANCELLED for record in standing)
+
+    async def _redrive(self, wanted: JobFilter, job_ids: Sequence[str]) -> int:
+        changed = await self._store.redrive_many(job_ids, wanted)
+        with suppress(Unavailable):  # without Redis's help the dispatcher finds them at its poll
+            await self._queue.wake_dispatcher()
+        return changed
+
+    async def _bury(self, wanted: JobFilter, job_ids: Sequence[str]) -> int:
+        return await self._store.bury_many(job_ids, wanted)
+
+
+async def _nothing(_: JobFilter, __: Sequence[str]) -> int:
+    return 0

@@ -1,0 +1,175 @@
+"""What a schedule will do, told so that nobody is surprised by the clock.
+
+The next fires, each with a note where the clock has a say in it: a wall-clock time that does not
+exist and fires at the moment of the change or not at all, one that comes twice, and every change of
+the clock since the fire before. Agrees with `Schedule.next_after`, which the watchers go by. Pure.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice, takewhile
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim
+
+from pipeline.domain.cron import Cron, Gap, Repeat
+from pipeline.domain.job import LAST_INSTANT
+from pipeline.domain.schedule import Rule, Schedule
+
+_SECOND, _MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+_STEP = timedelta(hours=12)
+"""No zone changes its clocks twice within this."""
+_MOST_NAMED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ClockChange:
+    """From `at` on the local time is `after` ahead of UTC and no longer `before`."""
+
+    at: datetime
+    before: timedelta
+    after: timedelta
+
+    @property
+    def local_before(self) -> datetime:
+        """The wall-clock time at which it changes."""
+        return self.at.replace(tzinfo=None) + self.before
+
+    @property
+    def local_after(self) -> datetime:
+        """The wall-clock time to which it changes."""
+        return self.at.replace(tzinfo=None) + self.after
+
+    def in_words(self) -> str:
+        """As a sentence."""
+        way = "forward" if self.after > self.before else "back"
+        day = self.local_before.date()
+        return f"on {day} the clock goes {way} from {_time(self.local_before)} to " + (
+            _time(self.local_after)
+            if self.local_after.date() == day
+            else f"{self.local_after:%Y-%m-%d} {_time(self.local_after)}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewedFire:
+    """A fire time, in UTC, and what the clock does to it."""
+
+    at: datetime
+    notes: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """The next fires, and each change of the clock up to the last of them."""
+
+    fires: Sequence[PreviewedFire]
+    changes: Sequence[ClockChange]
+
+
+def preview(schedule: Schedule, now: datetime, count: int) -> Preview:
+    """The next `count` fires after `now`; fewer if there are no more of them before 2200."""
+    times = list(takewhile(lambda at: at < LAST_INSTANT, islice(_fires(schedule, now), count)))
+    if not times:
+        return Preview((), ())
+    changes = list(clock_changes(ZoneInfo(schedule.spec.timezone), now, times[-1]))
+    rule, start_at = schedule.rule, schedule.spec.start_at
+    fires, since = [], 0
+    for at in times:
+        until = since
+        while until < len(changes) and changes[until].at <= at:
+            until += 1
+        fires.append(PreviewedFire(at, _notes(rule, at, changes[since:until], start_at)))
+        since = until
+    return Preview(fires, changes)
+
+
+def clock_changes(zone: ZoneInfo, after: datetime, until: datetime) -> Iterator[ClockChange]:
+    """Every change of the zone's offset later than `after` and not later than `until`."""
+    low, offset = after, _offset(zone, after)
+    while low < until:
+        high = min(low + _STEP, until)
+        if _offset(zone, high) != offset:
+            at = _change_between(zone, low, high)
+            yield ClockChange(at, offset, _offset(zone, at))
+            high, offset = at, _offset(zone, at)
+        low = high
+
+
+def _fires(schedule: Schedule, now: datetime) -> Iterator[datetime]:
+    found = schedule.next_after(now)
+    while found is not None:
+        yield found
+        found = schedule.next_after(found)
+
+
+# -- notes
+
+
+def _notes(
+    rule: Rule, at: datetime, changes: Sequence[ClockChange], start_at: datetime | None
+) -> list[str]:
+    notes = [] if len(changes) > _MOST_NAMED else [change.in_words() for change in changes]
+    if len(changes) > _MOST_NAMED:
+        notes.append(f"the clock changes {len(changes)} times before this")
+    if isinstance(rule, Cron):
+        begun = [change for change in changes if change.at >= (start_at or change.at)]
+        notes += [note for change in begun if (note := _missing(rule, change, at))]
+        notes += _doubled(rule, at)
+    return notes
+
+
+def _missing(rule: Cron, change: ClockChange, at: datetime) -> str | None:
+    """The wall-clock times of the expression over which the clock goes forward."""
+    from_here = CronSim(rule.fields, change.local_before - _MINUTE)
+    lost = list(takewhile(lambda local: local < change.local_after, from_here))
+    if not lost:
+        return None
+    day, first, last = lost[0].date(), _time(lost[0]), _time(lost[-1])
+    what = f"{first} of {day} does not exist"
+    if len(lost) > 1:
+        what = f"{len(lost)} times from {first} to {last} of {day} do not exist"
+    gap = rule.gap or (Gap.SKIP if rule.follows_real_time else Gap.SHIFT)
+    if gap is Gap.SKIP:
+        return f"{what}: skipped (gap: skip)"
+    if at == change.at:
+        return f"{what}: fires at the moment of the change (gap: shift)"
+    return None  # that fire was before `start_at`
+
+
+def _doubled(rule: Cron, at: datetime) -> list[str]:
+    """Whether this wall-clock time comes twice, which of the two it is, and whether both fire."""
+    local = at.astimezone(rule.zone)
+    first, second = (local.replace(fold=fold).utcoffset() for fold in (0, 1))
+    if first == second:
+        return []
+    which = "second" if local.fold else "first"
+    repeat = rule.repeat or (Repeat.BOTH if rule.follows_real_time else Repeat.FIRST)
+    fires = f"the {which} of two fires" if repeat is Repeat.BOTH else f"fires the {which} time only"
+    return [f"{_time(local)} comes twice on {local.date()}: {fires} (repeat: {repeat})"]
+
+
+def _time(local: datetime) -> str:
+    return f"{local:%H:%M:%S}".removesuffix(":00")
+
+
+# -- changes
+
+
+def _offset(zone: ZoneInfo, at: datetime) -> timedelta:
+    return at.astimezone(zone).utcoffset() or timedelta(0)
+
+
+def _change_between(zone: ZoneInfo, low: datetime, high: datetime) -> datetime:
+    """The second at which the offset is another for the first time; it is another at `high`."""
+    offset, low = _offset(zone, low), low.replace(microsecond=0)
+    if high.microsecond:
+        high = high.replace(microsecond=0) + _SECOND
+    while high - low > _SECOND:
+        middle = (low + (high - low) // 2).replace(microsecond=0)
+        if _offset(zone, middle) == offset:
+            low = middle
+        else:
+            high = middle
+    return high.astimezone(UTC)

@@ -1,0 +1,33 @@
+-- Lease where limits are in use, or were: as `lease`, as far as they allow.
+-- KEYS   1 to 11 as in lease.lua
+-- ARGV   1 to 5 as in lease.lua
+-- Reply  as of lease.lua, "unlimited" for "open" where no limit is in use any more
+local now, limit, ttl = now_ms(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local grant, paused, own, active = unpack(redis.call('MGET', unpack(KEYS, 8, 11)))
+local reply, members, leases = {now, -1, paused and 'paused' or 'open'}, {}, {ids = {}, keys = {}}
+leases.tokens = {}
+local granted = string.gmatch(grant or '', '%S+')
+local room = own and room_of(now, own)
+
+if granted() == ARGV[5] then
+  for id in granted do reply[#reply + 1] = id end
+elseif not paused then
+  local allowed = own and math.max(0, math.min(limit, room.leases, room.tokens)) or limit
+  if allowed > 0 then promote(now) end
+  leases.more = take(now, allowed, leases)
+  for n, id in ipairs(leases.ids) do
+    redis.call('SET', KEYS[6] .. id, ARGV[4] .. ' ' .. ARGV[5], 'PX', ttl)
+    members[2 * n - 1], members[2 * n], reply[n + 3] = now + ttl, id, id
+  end
+  each('ZADD', KEYS[5], members)
+  begin(now, leases, active)
+  if own and #leases.ids > 0 then room = spent_by(now, own, room, #leases.ids) end
+  local words = table.concat({ARGV[5], unpack(leases.ids)}, ' ')
+  if #leases.ids > 0 then redis.call('SET', KEYS[8], words, 'PX', ttl) end
+end
+if reply[3] == 'open' and not (own or active) then reply[3] = 'unlimited' end
+if not paused then reply[2] = next_look(now, own and room, leases.more) end
+-- Took its fill: another shall look at what is left, or set its timer to the next due job.
+if #leases.ids == limit and limit > 0 and (reply[2] > 0 or head_of(KEYS[1])) and
+  not (own and room.leases <= 0) then wake(KEYS[4]) end
+return reply

@@ -1,0 +1,23 @@
+-- Stands after `ended.lua` in front of the scripts that end leases under which nothing was started.
+
+-- Give back the tokens that these leases took, before they end: the next may have them at once. A
+-- thousand jobs that were cancelled while they waited would else use up the rate of all others.
+local function refund(now, ids, own, active)
+  local back, keys, may = {}, {}, false
+  if #ids == 0 then return end
+  local held = active and redis.call('HMGET', KEYS[7] .. 'held', unpack(ids)) or {}
+  for _, text in ipairs(held) do
+    local key, token = string.match(text or '', '^(%S+) (%S+)$')
+    if key then back[key] = (back[key] or 0) + tonumber(token) end
+  end
+  local _, interval = numbers_of(own or '0 0 0')
+  if interval > 0 then
+    back[''], may = #ids * interval, redis.call('EXISTS', KEYS[1], KEYS[2]) > 0
+  end
+  for key, tokens in pairs(back) do
+    local spent = tonumber(redis.call('HGET', KEYS[7] .. 'spent', key) or 0)
+    redis.call('HSET', KEYS[7] .. 'spent', key, exact(spent - tokens))
+    if key ~= '' then keys[#keys + 1] = key end
+  end
+  if judge(now, keys) or may then wake(KEYS[4]) end
+end

@@ -1,0 +1,110 @@
+"""Sick targets on Redis. A hint that may be lost at any moment: it is made again by failures.
+
+A target that nobody asks for is forgotten after `KEEP`. The set of origins is only an index, so
+that nobody walks over the whole of Redis; an origin whose hash is gone is removed by whoever
+notices.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Self
+
+from pipeline.domain.instants import from_ms
+from pipeline.ports import Chance, Probe, SickTarget, Wait, Well
+from pipeline.queue import scripts
+from pipeline.queue.connect import Lines, Reply, Word
+from pipeline.queue.keys import SICK_TARGET, SICK_TARGETS
+from pipeline.queue.lease_queue import server_time
+
+FIRST = timedelta(seconds=5)
+"""Until the first probe; doubled by each that fails."""
+LONGEST = timedelta(minutes=5)
+GAP = timedelta(milliseconds=5)
+"""Between two held jobs of one target that come back: 200 a second, however many there are."""
+GRACE = timedelta(seconds=1)
+"""For the probe to answer, before those behind it come."""
+FAR = timedelta(hours=1)
+"""The longest that a job is held back at once, and the longest that a target may ask for."""
+KEEP = timedelta(hours=2)
+
+_HELD = "held:"
+_MS = timedelta(milliseconds=1)
+_PATIENCE = 2.0
+
+
+class RedisSickTargets:
+    """`pipeline.ports.SickTargets` on Redis. Belongs to the event loop it is used on."""
+
+    def __init__(self, url: str, chance: Chance, instant: Callable[[], str] = server_time) -> None:
+        self._lines = Lines(url, patience=_PATIENCE, most=8)
+        self._chance = chance
+        self._instant = instant
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._lines.aclose()
+
+    async def trip(
+        self, origin: str, *, probe: str | None, at_least: timedelta, error: str
+    ) -> bool:
+        """Hold its jobs back for a while; whether that is news."""
+        spans = [span // _MS for span in (FIRST, LONGEST, min(at_least, FAR))]
+        words: list[Word] = [self._instant(), origin, *spans, probe or "", error, KEEP // _MS]
+        return bool(await self._lines.run(scripts.SICK_TRIP, _keys(origin), words) != "known")
+
+    async def ask(
+        self, origin: str, queue: str, *, probe: str, within: timedelta
+    ) -> Well | Probe | Wait:
+        """Whether a job of `queue` may go there."""
+        spans = [span // _MS for span in (within, GAP, GRACE, FAR)]
+        lot = f"{self._chance.lot():.6f}"
+        words: list[Word] = [self._instant(), probe, *spans, lot, queue, KEEP // _MS]
+        reply = await self._lines.run(scripts.SICK_ASK, [SICK_TARGET.of(origin)], words)
+        match reply:
+            case ["wait", delay, error]:
+                return Wait(delay * _MS, error)
+            case ["probe"]:
+                return Probe()
+            case _:
+                return Well()
+
+    async def close(self, origin: str) -> bool:
+        """It has answered; whether that is news."""
+        return bool(await self._lines.run(scripts.SICK_CLOSE, _keys(origin), [origin]) == "closed")
+
+    async def origins(self) -> frozenset[str]:
+        """Those that are sick, and may be some whose hash has expired."""
+        return frozenset(await self._lines.ask("SMEMBERS", SICK_TARGETS.pattern))
+
+    async def list(self) -> Sequence[SickTarget]:
+        """What is known of them, by origin."""
+        origins = sorted(await self.origins())
+        if not origins:
+            return []
+        replies = await self._lines.ask_all(*(("HGETALL", SICK_TARGET.of(o)) for o in origins))
+        gone = [origin for origin, reply in zip(origins, replies, strict=True) if not reply]
+        if gone:
+            await self._lines.ask("SREM", SICK_TARGETS.pattern, *gone)
+        return [_target(o, reply) for o, reply in zip(origins, replies, strict=True) if reply]
+
+
+def _keys(origin: str) -> list[str]:
+    return [SICK_TARGETS.pattern, SICK_TARGET.of(origin)]
+
+
+def _target(origin: str, reply: Reply) -> SickTarget:
+    fields: Mapping[str, str] = dict(zip(reply[::2], reply[1::2], strict=True))
+    return SickTarget(
+        origin=origin,
+        since=from_ms(int(fields["since_ms"])),
+        probe_at=from_ms(int(fields["until_ms"])),
+        failed_probes=int(fields["failed_probes"]),
+        error=fields["error"],
+        held={
+            name.removeprefix(_HELD): int(count)
+            for name, count in fields.items()
+            if name.startswith(_HELD)
+        },
+    )

@@ -1,0 +1,100 @@
+"""The records of attempts on their way into MongoDB: the first insert of each stands (R6).
+
+A record has to get in: one that does not would keep its job running, and the work would be done
+again. So what MongoDB will never take (too large, no BSON, refused by a validator) goes in bare:
+what its code said is left out, outcome and decision stay. A crash in between leaves no record; the
+reaper then writes its own.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import cast
+
+from bson import encode
+from bson.errors import BSONError
+from bson.raw_bson import RawBSONDocument
+from motor.motor_asyncio import AsyncIOMotorCollection
+from pymongo.errors import BulkWriteError
+
+from pipeline.domain.errors import Flaw, Rejected
+from pipeline.domain.execution import ErrorInfo, Execution
+from pipeline.store import documents
+from pipeline.store.connect import DUPLICATE, MAX_DOCUMENT, Database, failed_writes, translated
+from pipeline.telemetry import log
+
+LEFT_OUT = "left_out"
+"""In the report of a bare record: why the rest is not there."""
+_MESSAGE_CHARS = 1000
+
+_log = log(__name__)
+_Record = tuple[Execution, RawBSONDocument]
+
+
+class Records:
+    """Writes to `executions`."""
+
+    def __init__(self, database: Database) -> None:
+        self._records = database.executions
+        self._raw_records = cast("AsyncIOMotorCollection[RawBSONDocument]", database.executions)
+
+    async def record(self, executions: Sequence[Execution]) -> Sequence[Execution]:
+        """Insert; where a key is taken, read the record that stands, whoever wrote it (R6, H2).
+
+        Raises `Rejected` if MongoDB refuses even a bare one; its neighbours are recorded by then.
+        """
+        mine = [_storable(execution) for execution in executions]
+        taken, refused = await self._insert_records(mine)
+        stands = await self._standing(taken)
+        if refused:
+            stands |= await self._record_bare([one for one, _ in mine if one.id in refused])
+        return [stands.get(one.id, one) for one, _ in mine]
+
+    async def _record_bare(self, executions: Sequence[Execution]) -> dict[str, Execution]:
+        bare = [_bare(execution, "MongoDB refused it") for execution in executions]
+        taken, refused = await self._insert_records(bare)
+        if refused:
+            raise Rejected("invalid", Flaw("", f"MongoDB takes no record of {sorted(refused)}"))
+        return {one.id: one for one, _ in bare} | await self._standing(taken)
+
+    async def _insert_records(self, records: Sequence[_Record]) -> tuple[set[str], set[str]]:
+        """Ids whose key is taken, and ids that MongoDB will never take as they are."""
+        with translated():
+            try:
+                await self._raw_records.insert_many([raw for _, raw in records], ordered=False)
+            except BulkWriteError as error:
+                codes = failed_writes(error)
+                taken = {records[at][0].id for at, code in codes.items() if code == DUPLICATE}
+                return taken, {records[at][0].id for at in codes} - taken
+        return set(), set()
+
+    async def _standing(self, ids: Collection[str]) -> dict[str, Execution]:
+        if not ids:
+            return {}
+        with translated():
+            found = self._records.find({"_id": {"$in": list(ids)}})
+            return {document["_id"]: documents.to_execution(document) async for document in found}
+
+
+def _storable(execution: Execution) -> _Record:
+    """The record and its bytes, bare if it can never be stored as it is."""
+    try:
+        data = encode(documents.from_execution(execution))
+    except (BSONError, OverflowError, RecursionError, TypeError, ValueError) as error:
+        return _bare(execution, f"it is no BSON: {type(error).__name__}")
+    if len(data) > MAX_DOCUMENT:
+        return _bare(execution, f"it has {len(data)} bytes")
+    return execution, RawBSONDocument(data)
+
+
+def _bare(execution: Execution, why: str) -> _Record:
+    """Outcome and decision, without what the code said."""
+    _log.error("record.bare", execution=execution.id, why=why, next="recorded without its result")
+    error = execution.error
+    if error is not None:
+        error = ErrorInfo(_clean(error.type), _clean(error.message))
+    bare = replace(execution, result=None, error=error, report={LEFT_OUT: why})
+    return bare, RawBSONDocument(encode(documents.from_execution(bare)))
+
+
+def _clean(text: str) -> str:
+    return text[:_MESSAGE_CHARS].encode(errors="replace").decode()

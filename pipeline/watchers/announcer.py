@@ -1,0 +1,181 @@
+"""The announcer tells what happens to jobs, on `dueq.events` (R12 is untouched: it moves none).
+
+One watcher at a time holds the right to tell; every watcher offers itself. A round: read the next
+changes, publish their events, confirmed and in order for each job, then move the bookmark. A crash
+anywhere repeats what came after the bookmark, with the same ids; nothing is left out. RabbitMQ
+blocked or away means that events wait in MongoDB's oplog: workers never wait for them.
+
+While nobody listens and there is more to read than one round takes, it takes its time on purpose,
+up to `MOST_LAG`: a burst of jobs does not pay for events that nobody hears.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from pipeline.domain.errors import Unavailable
+from pipeline.domain.lifecycle import Change, EventError, History, JobEvent
+from pipeline.domain.states import State
+from pipeline.ports import Chance, Clock, EventFeed, EventOutlet, HistoryLost
+from pipeline.telemetry import EVENTS_LAG, EVENTS_PUBLISHED, STEP_ERRORS, log
+
+LIMIT = 1_000
+MOST_LAG = timedelta(seconds=10)
+NAME = "announcer"
+_AT_ONCE = 200
+_KEEP_SECONDS = 4.0
+_OFFER_SECONDS = 5.0
+_RETRY_SECONDS = 1.0
+_UNHURRIED_SECONDS = 2.0
+
+_log = log(__name__)
+
+
+class Announcer:
+    """Runs round after round, until stopped."""
+
+    def __init__(self, feed: EventFeed, outlet: EventOutlet, clock: Clock, chance: Chance) -> None:
+        self._feed = feed
+        self._outlet = outlet
+        self._clock = clock
+        self._chance = chance
+        self._history = History()
+        self._holds = False
+        self._kept_at = 0.0
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Return after `stop`, when the round under way is done and the right is given up."""
+        while not self._stopping.is_set():
+            await self._rest(await self._tried())
+        try:
+            await self._feed.let_go()
+        except Unavailable as error:
+            _log.warning("events.kept", error=str(error), next="the right runs out by itself")
+
+    def stop(self) -> None:
+        """End after the round under way."""
+        self._stopping.set()
+
+    async def round(self) -> float:
+        """Hold, read, tell, mark; the seconds until the next."""
+        if not self._holds:
+            self._history.forget()
+            self._holds = await self._feed.hold()
+            if not self._holds:
+                return _OFFER_SECONDS * (0.5 + self._chance.lot() / 2)
+            _log.info("events.held", next="telling what happens")
+        self._kept_at = self._clock.monotonic()
+        try:
+            changes = await self._feed.read(LIMIT)
+        except HistoryLost as error:
+            await self._start_over(error)
+            return 0.0
+        heard = await self._tell(changes)
+        await self._mark()
+        return self._rest_after(changes, heard)
+
+    # -- telling ---------------------------------------------------------------------------
+
+    async def _tell(self, changes: Sequence[Change]) -> int:
+        if unknown := self._history.unknown(changes):
+            self._history.learn(await self._feed.before(unknown, changes[0].moment))
+        events = await self._with_errors(self._history.follow(changes))
+        heard = 0
+        for begin in range(0, len(events), _AT_ONCE):
+            heard += await self._publish(events[begin : begin + _AT_ONCE])
+            await self._keep()
+        return heard
+
+    async def _keep(self) -> None:
+        """Telling may take longer than the right lasts: where each event has to wait for the last.
+
+        Without this the next holder would come as far, and the one after him.
+        """
+        if self._clock.monotonic() - self._kept_at < _KEEP_SECONDS:
+            return
+        self._kept_at = self._clock.monotonic()
+        if not await self._feed.hold():
+            raise Unavailable("MongoDB", "the right to tell of events was lost")
+
+    async def _with_errors(self, events: Sequence[JobEvent]) -> Sequence[JobEvent]:
+        """A dead job says what it died of."""
+        dead = [event for event in events if event.state is State.DEAD]
+        ran = [(event.job_id, event.attempt) for event in dead if event.attempt]
+        if not ran:
+            return events
+        errors = await self._feed.errors(ran)
+        return [_with_error(event, errors) for event in events]
+
+    async def _publish(self, events: Sequence[JobEvent]) -> int:
+        heard = await self._outlet.publish(events)
+        EVENTS_PUBLISHED.labels("heard").inc(heard)
+        EVENTS_PUBLISHED.labels("unheard").inc(len(events) - heard)
+        return heard
+
+    async def _mark(self) -> None:
+        self._holds = await self._feed.mark()
+        if not self._holds:
+            _log.warning("events.lost_right", next="another watcher tells; offers itself again")
+
+    def _rest_after(self, changes: Sequence[Change], heard: int) -> float:
+        """Not a moment, if there may be more and somebody waits for it."""
+        if len(changes) < LIMIT:
+            EVENTS_LAG.set(0)
+            return 0.0
+        lag = self._clock.now() - changes[-1].at
+        EVENTS_LAG.set(lag.total_seconds())
+        return 0.0 if heard or lag > MOST_LAG else _UNHURRIED_SECONDS
+
+    # -- when MongoDB has forgotten --------------------------------------------------------
+
+    async def _start_over(self, why: HistoryLost) -> None:
+        """Say so, tell the ends that can be found, go on from now."""
+        _log.error(
+            "events.history_lost",
+            error=str(why),
+            lost="steps in between, and ends undone since; give MongoDB a larger oplog",
+            next="tells of all jobs that ended meanwhile, goes on from now",
+        )
+        self._history.forget()
+        told = 0
+        async for batch in self._feed.start_over():
+            told += len(batch)
+            await self._publish(await self._with_errors(batch))
+            if not await self._feed.hold():
+                break
+        await self._mark()
+        _log.warning("events.started_over", ends=told)
+
+    # -- the loop --------------------------------------------------------------------------
+
+    async def _tried(self) -> float:
+        """A failed round begins again at the bookmark, if it still has the right."""
+        try:
+            return await self.round()
+        except Unavailable as error:
+            _log.warning("loop.failed", loop=NAME, error=str(error), next="tries again")
+        except Exception:
+            _log.exception("loop.failed", loop=NAME, next="tries again")
+        STEP_ERRORS.labels(NAME).inc()
+        self._holds = False
+        self._feed.rewind()
+        self._history.forget()
+        return _RETRY_SECONDS * (0.5 + self._chance.lot() / 2)
+
+    async def _rest(self, seconds: float) -> None:
+        if seconds == 0.0:
+            return
+        timer = asyncio.ensure_future(self._clock.sleep(seconds))
+        stopped = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({timer, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            stopped.cancel()
+
+
+def _with_error(event: JobEvent, errors: Mapping[tuple[str, int], EventError]) -> JobEvent:
+    error = errors.get((event.job_id, event.attempt or 0))
+    return replace(event, error=error) if error and event.state is State.DEAD else event

@@ -1,0 +1,129 @@
+"""Servers that never come to an end: an http job takes its time, and little memory."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from pipeline.domain.execution import Failed, Succeeded, TimedOut
+from tests.http_world import call, failure, receiving, redirect
+
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+MIB = 1024 * 1024
+STREAMS = {
+    "a body": (OK + b"\r\n", b"x" * 65_536),
+    "a body in chunks": (OK + CHUNKED, b"4000\r\n" + b"x" * 0x4000 + b"\r\n"),
+    "a body of its length": (OK + b"Content-Length: 99999999999999\r\n\r\n", b"x" * 65_536),
+    "headers": (OK, b"X-A: " + b"a" * 1000 + b"\r\n"),
+    "many small headers": (OK, b"A: b\r\n" * 1000),
+    "one header": (OK + b"X-A: ", b"a" * 65_536),
+    "a status line": (b"HTTP/1.1 200 ", b"a" * 65_536),
+    "a chunk's extension": (OK + CHUNKED + b"4;", b"a" * 65_536),
+    "trailers": (OK + CHUNKED + b"0\r\n", b"X-A: b\r\n" * 1000),
+    "interim answers": (b"", b"HTTP/1.1 102 Processing\r\n\r\n" * 100),
+    "early hints": (b"", b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n" * 100),
+}  # fmt: skip
+
+
+@asynccontextmanager
+async def endless(start: bytes, more: bytes, pause: float = 0.0) -> AsyncIterator[str]:
+    """Sends `start`, then `more` for ever; its URL."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(start)
+            while not writer.is_closing():
+                writer.write(more)
+                await writer.drain()
+                await asyncio.sleep(pause)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        for task in tasks:
+            task.cancel()
+
+
+def peak_memory() -> int:
+    """The most that this process has had since `forget_peak`, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (kilobytes,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
+    return int(kilobytes) * 1024
+
+
+def forget_peak() -> int:
+    """Begin anew; what it has now."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak_memory()
+
+
+@pytest.mark.parametrize("what", STREAMS)
+async def test_whatever_never_ends_costs_its_time_and_little_memory(what: str) -> None:
+    start, more = STREAMS[what]
+    async with endless(start, more) as url:
+        before, began = forget_peak(), time.monotonic()
+        ending = await call(url, timeout=1.5)
+        took = time.monotonic() - began
+    assert took < 10
+    assert peak_memory() - before < 32 * MIB
+    assert isinstance(ending, Failed | TimedOut | Succeeded)
+    if isinstance(ending, Succeeded):
+        assert what.startswith("a body")
+        assert ending.report["truncated"]
+        assert len(ending.report["body"]) == 65_536
+
+
+async def test_an_answer_that_comes_a_byte_at_a_time_is_not_waited_for() -> None:
+    """Each byte comes in time; all of them do not."""
+    async with endless(OK + b"\r\n", b"x", pause=0.01) as url:
+        began = time.monotonic()
+        assert isinstance(await call(url, timeout=0.5), TimedOut)
+        assert time.monotonic() - began < 5
+
+
+async def test_redirects_share_the_time_of_the_request() -> None:
+    async with receiving() as receiver:
+        receiver.answers = {"/": redirect("/slow")}
+        began = time.monotonic()
+        assert isinstance(await call(receiver.url, redirects=20, timeout=0.3), TimedOut)
+        assert time.monotonic() - began < 5
+
+
+async def test_a_redirect_loop_with_endless_bodies_ends_too() -> None:
+    answer = b"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n"
+    async with endless(answer, b"x" * 65_536) as url:
+        before = forget_peak()
+        ending = failure(await call(url, redirects=20, timeout=20))
+        assert ending.error.type == "redirects"
+        assert peak_memory() - before < 32 * MIB
+
+
+async def test_a_connection_that_is_not_made_in_time_is_given_up() -> None:
+    """A backlog that is full: the handshake is never answered."""
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        port = deaf.getsockname()[1]
+        crowd = [socket.socket() for _ in range(4)]
+        for each in crowd:
+            each.setblocking(False)
+            each.connect_ex(("127.0.0.1", port))
+        try:
+            began = time.monotonic()
+            ending = await call(f"http://127.0.0.1:{port}/", connect_timeout=0.2)
+            assert isinstance(ending, TimedOut)
+            assert "0.2 s" in ending.error.message
+            assert time.monotonic() - began < 5
+        finally:
+            for each in crowd:
+                each.close()

@@ -1,0 +1,297 @@
+"""What owners write about jobs, one and many, and what retention buries: fake and MongoDB."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+import pymongo
+import pytest
+
+from pipeline.domain.execution import ErrorInfo, Failed, Succeeded
+from pipeline.domain.job import Job
+from pipeline.domain.job_change import changed
+from pipeline.domain.states import State
+from pipeline.ports import JobFilter, JobStore, Stored
+from pipeline.store.connect import Document
+from pipeline.store.job_store import MongoJobStore
+from tests.builders import a_submission
+from tests.fakes.interposed import Died
+from tests.store_world import World, a_fake_world, a_mongodb_world
+
+BOOM = Failed(ErrorInfo("Boom", "it broke"))
+FATAL = Failed(ErrorInfo("Boom", "it broke"), retryable=False)
+LOOKAHEAD = timedelta(seconds=2)
+EVERYTHING = JobFilter()
+
+
+@pytest.fixture
+def fake_world() -> World:
+    return a_fake_world()
+
+
+@pytest.fixture
+async def mongodb_world(mongo_url: str) -> AsyncIterator[World]:
+    async with a_mongodb_world(mongo_url) as world:
+        yield world
+
+
+@pytest.fixture(params=["fake_world", "mongodb_world"])
+def world(request: pytest.FixtureRequest, mongo_url: str) -> World:
+    found = request.getfixturevalue(request.param)
+    assert isinstance(found, World)
+    return found
+
+
+async def patched(world: World, before: Job, **patch: object) -> bool:
+    """A change of what was read."""
+    return await world.store.change(before, changed(before, patch, world.now))
+
+
+# -- change
+
+
+@pytest.mark.parametrize("delay", [0, 60])
+async def test_a_change_is_what_the_job_asks_for_from_then_on(world: World, delay: float) -> None:
+    job_id = await world.queued(delay=delay, payload={"a": 1, "$b": {"c.d": None}}, tags=["x"])
+    before = await world.job(job_id)
+    change = {"queue": "eu", "priority": 9, "payload": {"$new": 2.5}, "tags": None, "name": "n"}
+    assert await patched(world, before, **change)
+    after = await world.job(job_id)
+    assert (after.state, after.queue, after.spec.priority) == (State.PENDING, "eu", 9)
+    assert after.body["payload"] == {"a": 1, "$b": {"c.d": None}, "$new": 2.5}
+    assert (after.spec.tags, after.spec.name) == ((), "n")
+    assert (after.due_at, after.created_at) == (before.due_at, before.created_at)
+    assert "eu" in await world.store.active_queues()
+
+
+async def test_a_new_due_time_and_expiry_are_gone_by(world: World) -> None:
+    job_id = await world.queued(delay=3600)
+    expires = (world.now + timedelta(seconds=30)).isoformat()
+    assert await patched(world, await world.job(job_id), delay=1, expires_at=expires)
+    (entry,) = await world.store.dispatch(LOOKAHEAD, 10)
+    assert (entry.job_id, entry.due_at) == (job_id, (await world.job(job_id)).due_at)
+    world.clock.advance(31)
+    assert await world.store.expire(10) == [job_id]
+
+
+async def test_a_change_that_takes_the_expiry_away_keeps_the_job(world: World) -> None:
+    expires = (world.now + timedelta(seconds=30)).isoformat()
+    job_id = await world.queued(delay=3600, expires_at=expires)
+    assert await patched(world, await world.job(job_id), expires_at=None)
+    world.clock.advance(31)
+    assert await world.store.expire(10) == []
+
+
+@pytest.mark.parametrize("between", ["dispatch", "start", "cancel", "change", "hasten", "bury"])
+async def test_a_change_of_what_stands_no_more_is_not_made(world: World, between: str) -> None:
+    """Else it would take back what came between, and somebody was told that that had happened."""
+    job_id = await world.queued(delay=1)
+    before = await world.job(job_id)
+    match between:
+        case "dispatch":
+            await world.store.dispatch(LOOKAHEAD, 10)
+        case "start":
+            await world.store.dispatch(LOOKAHEAD, 10)
+            world.clock.advance(2)
+            await world.start(job_id)
+        case "cancel":
+            await world.store.cancel_waiting(job_id)
+        case "change":
+            assert await patched(world, before, name="first")
+        case "hasten":
+            assert await world.store.hasten(job_id)
+        case "bury":
+            await world.store.bury(job_id)
+    stands = await world.store.get(job_id)
+    assert not await patched(world, before, name="second")
+    assert await world.store.get(job_id) == stands
+
+
+async def test_a_change_of_an_earlier_attempt_is_not_made(world: World) -> None:
+    """Failed and to be retried at once it waits again, asking for the same: only attempt and due
+    time tell that it is not what was read."""
+    job_id = await world.queued(retry={"base": 0})
+    before = await world.job(job_id)
+    await world.end(await world.start(job_id), BOOM)
+    assert not await patched(world, replace(before, state=State.PENDING), name="late")
+
+
+# -- hasten
+
+
+async def test_a_job_that_waits_is_due_now(world: World) -> None:
+    job_id = await world.queued(delay=3600)
+    assert await world.store.hasten(job_id)
+    job = await world.job(job_id)
+    assert job.state is State.PENDING
+    assert abs(job.due_at - world.now) < timedelta(seconds=30)
+    assert not await world.store.hasten(job_id)
+
+
+async def test_a_queued_job_of_the_lookahead_is_dispatched_anew(world: World) -> None:
+    job_id = await world.queued(delay=1)
+    await world.store.dispatch(timedelta(seconds=2), 10)
+    world.clock.advance(0.001)
+    if await world.store.hasten(job_id):  # unless MongoDB's own clock says that it is due already
+        assert await world.state(job_id) is State.PENDING
+
+
+async def test_what_is_due_or_over_is_not_hastened(world: World) -> None:
+    assert not await world.store.hasten(await world.queued())
+    assert not await world.store.hasten((await world.started()).id)
+    assert not await world.store.hasten("no-such-job")
+
+
+# -- many
+
+
+async def test_many_are_cancelled_if_they_wait_and_are_still_what_was_asked_for(
+    world: World,
+) -> None:
+    here, moved = await world.queued(queue="eu"), await world.queued(queue="eu")
+    running = (await world.started(queue="default")).id
+    assert await patched(world, await world.job(moved), queue="us")
+    ids = [here, moved, running, "no-such-job"]
+    assert await world.store.cancel_waiting_many(ids, JobFilter(queue="eu")) == 1
+    assert await world.state(here) is State.CANCELLED
+    assert await world.state(moved) is State.PENDING
+    assert await world.store.cancel_waiting_many([running], EVERYTHING) == 0
+    assert await world.store.cancel_waiting_many([moved], JobFilter(name="other")) == 0
+    only = JobFilter(states=frozenset({State.QUEUED}))
+    assert await world.store.cancel_waiting_many([moved], only) == 0
+    assert (await world.job(here)).finished_at is not None
+
+
+async def test_many_are_redriven(world: World) -> None:
+    dead = (await world.started()).id
+    await world.end(await world.job(dead), FATAL)
+    cancelled, waiting = await world.queued(), await world.queued()
+    await world.store.cancel_waiting(cancelled)
+    assert await world.store.redrive_many([dead, cancelled, waiting], EVERYTHING) == 2
+    job = await world.job(dead)
+    assert (job.state, job.failures, job.reason, job.attempt) == (State.PENDING, 0, None, 1)
+    assert await world.store.redrive_many([dead, cancelled], EVERYTHING) == 0
+
+
+async def test_many_are_buried_with_their_executions(world: World) -> None:
+    ended, running = await world.started(), await world.started()
+    await world.end(ended, Succeeded())
+    waiting = await world.queued()
+    assert await world.store.bury_many([ended.id, running.id, waiting], EVERYTHING) == 2
+    assert list(await world.store.get_many([ended.id, running.id, waiting])) == [running.id]
+    assert await world.store.executions(ended.id) == []
+    again = a_submission(id=waiting, at=world.now)
+    assert await world.store.insert([again], world.now) == [Stored.KNOWN]
+
+
+async def test_a_job_of_many_attempts_is_buried_with_all_of_them(world: World) -> None:
+    job_id = await world.queued(retry={"max_attempts": 100, "base": 0, "jitter": "none"})
+    for number in range(25):
+        world.clock.advance(5)
+        await world.store.dispatch(LOOKAHEAD, 10)
+        await world.end(await world.start(job_id, f"lease-{number}"), BOOM)
+    assert len(await world.store.executions(job_id)) == 25
+    assert await world.store.bury_many([job_id], EVERYTHING) == 1
+    assert await world.store.executions(job_id) == []
+
+
+# -- retention
+
+
+async def test_what_ended_long_ago_is_buried_by_state(world: World) -> None:
+    old = await world.started()
+    await world.end(old, Succeeded())
+    dead = await world.started()
+    await world.end(dead, FATAL)
+    world.clock.advance(3600)
+    hour = timedelta(seconds=3000)
+    assert await world.store.bury_ended(State.SUCCEEDED, 2 * hour, 10) == 0
+    assert await world.store.bury_ended(State.SUCCEEDED, hour, 10) == 1
+    assert await world.store.bury_ended(State.SUCCEEDED, hour, 10) == 0
+    assert await world.store.get(old.id) is None
+    assert await world.store.executions(old.id) == []
+    assert await world.state(dead.id) is State.DEAD
+
+
+class Dying(MongoJobStore):
+    """Dies once the tombstones are written, before their executions are deleted."""
+
+    async def _delete_executions(self, buried: Mapping[str, int | None]) -> None:
+        raise Died
+
+
+async def executions_of(mongo_url: str, job_id: str) -> int:
+    """Told by MongoDB itself."""
+    with pymongo.MongoClient[Document](mongo_url) as client:
+        return client.get_default_database().executions.count_documents({"job_id": job_id})
+
+
+@pytest.mark.parametrize("how", ["bury", "bury_many", "bury_ended"])
+async def test_executions_left_by_a_crash_go_before_the_tombstone_does(
+    mongo_url: str, how: str
+) -> None:
+    """R2: were the tombstone deleted first, its id would be free while `<id>/1` still stands."""
+    async with a_mongodb_world(mongo_url) as world, a_mongodb_world(mongo_url, Dying) as dying:
+        job = await world.started()
+        await world.end(job, Succeeded())
+        world.clock.advance(3600)
+        dying.clock.advance(3600)
+        with pytest.raises(Died):
+            await _bury(dying.store, how, job.id)
+        assert await world.store.get(job.id) is None
+        assert await executions_of(mongo_url, job.id) == 1
+        world.clock.advance(2 * 86_400)
+        assert await world.store.sweep_buried(timedelta(days=1), 10) == 1
+        assert await executions_of(mongo_url, job.id) == 0
+
+
+@pytest.mark.parametrize("how", ["bury", "bury_many"])
+async def test_who_deletes_again_after_a_crash_finishes_it(mongo_url: str, how: str) -> None:
+    async with a_mongodb_world(mongo_url) as world, a_mongodb_world(mongo_url, Dying) as dying:
+        job = await world.started()
+        await world.end(job, Succeeded())
+        with pytest.raises(Died):
+            await _bury(dying.store, how, job.id)
+        await _bury(world.store, how, job.id)
+        assert await executions_of(mongo_url, job.id) == 0
+
+
+async def test_a_sweep_that_dies_before_the_tombstone_goes_is_done_again(mongo_url: str) -> None:
+    async with a_mongodb_world(mongo_url) as world, a_mongodb_world(mongo_url, Dying) as dying:
+        job_id = await world.queued()
+        await world.store.bury(job_id)
+        dying.clock.advance(2 * 86_400)
+        world.clock.advance(2 * 86_400)
+        with pytest.raises(Died):
+            await dying.store.sweep_buried(timedelta(days=1), 10)
+        assert await world.store.sweep_buried(timedelta(days=1), 10) == 1
+        assert await world.store.sweep_buried(timedelta(days=1), 10) == 0
+
+
+async def test_a_job_redriven_between_the_look_and_the_burial_stays(mongo_url: str) -> None:
+    """Retention has found it as ended for long enough; then an operator redrives it."""
+    async with a_mongodb_world(mongo_url) as world:
+
+        class HeldUp(MongoJobStore):
+            async def _bury(self, job_ids: object, condition: Document) -> int:
+                assert await world.store.redrive(job.id)
+                return await super()._bury([job.id], condition)
+
+        async with a_mongodb_world(mongo_url, HeldUp) as held_up:
+            job = await world.started()
+            await world.end(job, FATAL)
+            held_up.clock.advance(3600)
+            found = await held_up.store.bury_ended(State.DEAD, timedelta(minutes=50), 10)
+            assert found == 1
+            assert await world.state(job.id) is State.PENDING
+            assert len(await world.store.executions(job.id)) == 1
+
+
+async def _bury(store: JobStore, how: str, job_id: str) -> None:
+    match how:
+        case "bury":
+            await store.bury(job_id)
+        case "bury_many":
+            await store.bury_many([job_id], EVERYTHING)
+        case "bury_ended":
+            await store.bury_ended(State.SUCCEEDED, timedelta(minutes=50), 10)

@@ -1,0 +1,120 @@
+"""What limits cost, measured on a private Redis: `python -m tests.bench.limits`.
+
+Side by side: lease and acknowledge through the adapter, without a limit, with one of the queue, and
+with one of each key, in turn, so that a busy machine slows all alike. Beside a million: one
+customer has 1,000,000 jobs waiting and two running; another customer's only job comes.
+"""
+
+import asyncio
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from infra.local.servers import Urls
+from pipeline.clock import StoreClock, SystemChance
+from pipeline.domain.job import Entry
+from pipeline.domain.limits import NO_LIMIT, KeyLimit, Limit, Rate
+from pipeline.ports import Lease
+from pipeline.queue.lease_queue import RedisLeaseQueue
+from tests.servers import private_local_servers
+
+TTL = timedelta(seconds=30)
+ROUNDS, MILLION = 7, 1_000_000
+JOBS_OF_BATCH = {1: 1500, 10: 6000, 100: 10_000}
+Limiter = Callable[[int], KeyLimit | None]
+_UNLIMITED: Limiter = lambda number: None  # noqa: E731 - one of a table
+VARIANTS: dict[str, tuple[Limit, Limiter]] = {
+    "no limit": (NO_LIMIT, _UNLIMITED),
+    "no limit, again": (NO_LIMIT, _UNLIMITED),
+    "queue: concurrency": (Limit(concurrency=5000), _UNLIMITED),
+    "queue: and rate": (Limit(concurrency=5000, rate=Rate(count=99_999, per=10)), _UNLIMITED),
+    "50 keys": (NO_LIMIT, lambda n: KeyLimit(key=f"customer-{n % 50}", concurrency=100)),
+    "1000 keys": (NO_LIMIT, lambda n: KeyLimit(key=f"customer-{n % 1000}", concurrency=2)),
+}
+
+
+async def main() -> None:
+    """Print one line a measurement."""
+    async with private_local_servers(Urls(amqp="unused:", mongo="unused:")) as servers:
+        assert servers.urls.redis is not None
+        async with RedisLeaseQueue(servers.urls.redis, StoreClock(), SystemChance()) as queue:
+            for batch, jobs in JOBS_OF_BATCH.items():
+                await side_by_side(queue, batch, jobs)
+            await beside_a_million(queue)
+
+
+async def side_by_side(queue: RedisLeaseQueue, batch: int, jobs: int) -> None:
+    """Median rates in batches of this size, and what is missing to that without a limit."""
+    rates: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    for number in range(ROUNDS):
+        for name in VARIANTS:
+            rates[name].append(await drained(queue, f"b{batch}r{number}", name, batch, jobs))
+    usual = statistics.median(rates["no limit"])
+    for name, found in rates.items():
+        rate = statistics.median(found)
+        tell(f"batches of {batch:3}, {name:20} {rate:8.0f}/s {100 * (rate / usual - 1):+6.1f} %")
+
+
+async def drained(
+    queue: RedisLeaseQueue, prefix: str, variant: str, batch: int, jobs: int
+) -> float:
+    """Leased and acknowledged in a second."""
+    name = prefix + "".join(char for char in variant if char.isalnum())
+    own, limiter = VARIANTS[variant]
+    await queue.limit(name, own)
+    start = datetime.now(UTC) - timedelta(minutes=1)
+    await queue.add([
+        Entry(job_id(n), name, start + n * timedelta(milliseconds=1), limit=limiter(n))
+        for n in range(jobs)
+    ])  # fmt: skip
+    done, calls, began = 0, 0, time.perf_counter()
+    while done < jobs:
+        calls += 1
+        done += len(await leased_and_acknowledged(queue, name, f"L{calls}", batch))
+    return jobs / (time.perf_counter() - began)
+
+
+async def leased_and_acknowledged(
+    queue: RedisLeaseQueue, name: str, lease_id: str, batch: int
+) -> list[str]:
+    """The jobs of one lease call."""
+    grant = await queue.lease(name, worker="w", lease_id=lease_id, limit=batch, ttl=TTL)
+    assert grant.job_ids
+    await queue.ack([Lease(job, name, "w", lease_id) for job in grant.job_ids])
+    return list(grant.job_ids)
+
+
+async def beside_a_million(queue: RedisLeaseQueue) -> None:
+    """How soon the only job of a customer is leased."""
+    start = datetime.now(UTC) - timedelta(hours=1)
+    many = KeyLimit(key="A", concurrency=2)
+    for first in range(0, MILLION, 10_000):
+        await queue.add([
+            Entry(job_id(n), "million", start + n * timedelta(milliseconds=1), limit=many)
+            for n in range(first, first + 10_000)
+        ])  # fmt: skip
+    await queue.lease("million", worker="w", lease_id="A", limit=100, ttl=TTL)
+    began = time.perf_counter()
+    only = Entry("b", "million", datetime.now(UTC), limit=KeyLimit(key="B", concurrency=2))
+    await queue.add([only])
+    grant = await queue.lease("million", worker="w", lease_id="B", limit=100, ttl=TTL)
+    assert grant.job_ids == ["b"]
+    passed = time.perf_counter() - began
+    tell(f"beside {MILLION:,} jobs of A, 2 running: B's only job leased {1000 * passed:.1f} ms on")
+
+
+def job_id(number: int) -> str:
+    """As long as a real one."""
+    return f"{number:08d}-0000-7000-8000-000000000000"
+
+
+def tell(text: str) -> None:
+    """One line, now."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

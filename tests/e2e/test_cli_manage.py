@@ -1,0 +1,87 @@
+"""Changing jobs from the command line, one and many, against a real system."""
+
+import json
+import os
+import pty
+import subprocess
+
+import pytest
+
+from tests.e2e.running import Up, clean_environment, command
+
+
+def submitted(system: Up, *arguments: str) -> str:
+    """The id of a job."""
+    ran = system.dueq("job", "submit", "-o", "id", *arguments)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.strip()
+
+
+def test_a_waiting_job_is_updated_and_run_now(system: Up) -> None:
+    job_id = submitted(system, "--payload", "old", "--in", "1h", "--name", "update-me")
+    changed = system.json(
+        "job", "update", job_id, "--payload", "new", "--priority", "9", "--unset", "name"
+    )
+    assert (changed["payload"], changed["priority"], changed["name"]) == ("new", 9, None)
+    patch = json.dumps({"tags": ["a"], "delay": 7200})
+    assert system.json("job", "update", job_id, "-f", "-", stdin=patch)["delay"] == 7200
+    assert system.dueq("job", "run", job_id).returncode == 0
+    assert system.dueq("job", "watch", job_id, "--timeout", "30").returncode == 0
+    assert system.json("job", "show", job_id)["result"] == "new"
+    attempts = system.json("job", "executions", job_id)["items"]
+    assert [attempt["outcome"] for attempt in attempts] == ["succeeded"]
+
+
+def test_what_cannot_be_changed_has_an_exit_code_of_its_own(system: Up) -> None:
+    job_id = submitted(system, "--payload", "x", "--wait")
+    assert system.dueq("job", "update", job_id, "--priority", "1").returncode == 4
+    assert system.dueq("job", "run", job_id).returncode == 4
+    assert system.dueq("job", "update", job_id).returncode == 2
+    waiting = submitted(system, "--payload", "x", "--in", "1h")
+    assert (
+        system.dueq("job", "update", waiting, "--if-match", "other", "--priority", "1").returncode
+        == 4
+    )
+    assert system.dueq("job", "update", waiting, "--priority", "11").returncode == 2
+    assert system.json("job", "delete", waiting)["status"] == "deleted"
+    assert system.dueq("job", "show", waiting).returncode == 3
+
+
+def test_many_are_counted_cancelled_retried_and_deleted_by_a_filter(system: Up) -> None:
+    jobs = [{"payload": n, "name": f"many-{n}", "tags": ["cli"], "delay": 3600} for n in range(12)]
+    system.dueq("job", "submit", "-f", "-", stdin=json.dumps(jobs))
+    assert len(system.json("job", "list", "--q", "many-", "--tag", "cli")["items"]) == 12
+    counted = system.json("job", "cancel", "--tag", "cli", "--dry-run")
+    assert counted == {"matched": 12, "complete": True}
+    done = {"matched": 12, "changed": 12, "unchanged": 0, "complete": True}
+    assert system.json("job", "cancel", "--tag", "cli", "--q", "many-", "--yes") == done
+    some = system.json("job", "retry", "--tag", "cli", "--limit", "5")
+    assert (some["changed"], some["complete"]) == (5, False)
+    assert system.json("job", "delete", "--tag", "cli", "--status", "cancelled")["changed"] == 7
+
+
+def test_nothing_and_everything_have_to_be_said(system: Up) -> None:
+    assert system.dueq("job", "cancel").returncode == 2
+    assert system.dueq("job", "delete", "--status", "dead", "some-id").returncode == 2
+    assert system.dueq("job", "retry", "some-id", "--dry-run").returncode == 2
+    assert system.json("job", "retry", "--all", "--dry-run")["complete"] is True
+
+
+@pytest.mark.parametrize(("answer", "state"), [(b"n\n", "pending"), (b"y\n", "cancelled")])
+def test_a_person_at_a_terminal_is_asked_before_many_are_changed(
+    system: Up, answer: bytes, state: str
+) -> None:
+    job_id = submitted(system, "--payload", "x", "--in", "1h", "--queue", f"asked-{state}")
+    person, terminal = pty.openpty()
+    os.write(person, answer)
+    ran = subprocess.run(
+        command("job", "cancel", "--queue", f"asked-{state}", "-o", "json"), cwd=system.folder,
+        stdin=terminal,
+        env=clean_environment(), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    os.close(person)
+    os.close(terminal)
+    assert "Cancel 1 jobs?" in ran.stderr
+    assert ran.stdout[:1] in ("", "{")
+    assert ran.returncode == (0 if state == "cancelled" else 1)
+    assert system.json("job", "show", job_id)["status"] == state

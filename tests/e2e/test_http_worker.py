@@ -1,0 +1,172 @@
+"""A worker in shell and curl, as the page in the docs shows it, against two gateways."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+
+from tests.e2e.programs import require
+from tests.e2e.running import ROOT, Up, clean_environment, pids_in, up
+from tests.support import eventually
+
+PAGE = (ROOT / "docs" / "how-to" / "workers-in-any-language.md").read_text()
+LONG = 90
+
+COMMAND = """
+job=$(cat)
+attempt=$(echo "$job" | sed 's/.*"attempt":\\([0-9]*\\).*/\\1/')
+case $job in
+  *'"payload":"fails once"'*) echo "attempt $attempt, \\"quoted\\""; [ "$attempt" != 1 ] || exit 3 ;;
+  *'"payload":"hangs once"'*) echo $$ >"hung.$attempt"; [ "$attempt" != 1 ] || exec sleep 300 ;;
+  *'"payload":"waits once"'*)
+    echo $$ >"waiting.$attempt"; [ "$attempt" != 1 ] || until [ -e go ]; do sleep 0.1; done ;;
+esac
+echo done
+"""
+
+
+@dataclass(frozen=True)
+class Shell:
+    """A running worker."""
+
+    process: "subprocess.Popen[str]"
+    log: Path
+
+    def signal(self, number: signal.Signals) -> None:
+        """To all of its own processes, and not to its job."""
+        os.killpg(self.process.pid, number)
+
+
+@dataclass(frozen=True)
+class World:
+    """A system that has no other worker for the queue `shell`."""
+
+    system: Up
+    folder: Path
+    stack: ExitStack
+
+    def worker(self) -> Shell:
+        """One more."""
+        log = self.folder / f"worker.{len(list(self.folder.glob('worker.*')))}"
+        return Shell(self.stack.enter_context(running(self, log)), log)
+
+    def submit(self, payload: str) -> str:
+        """A job for the shell; its id."""
+        retry = {"backoff": "fixed", "base": 0.2, "jitter": "none"}
+        body = json.dumps({"queue": "shell", "payload": payload, "retry": retry})
+        job_id: str = self.system.json("job", "submit", "-", stdin=body)["id"]
+        return job_id
+
+    def job(self, job_id: str) -> Mapping[str, Any]:
+        """As it is."""
+        shown: Mapping[str, Any] = self.system.json("job", "show", job_id)
+        return shown
+
+    def ends(self, job_id: str) -> Callable[[], bool]:
+        """Whether it has succeeded."""
+        return lambda: bool(self.job(job_id)["status"] == "succeeded")
+
+
+@contextmanager
+def running(world: World, log: Path) -> Iterator["subprocess.Popen[str]"]:
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            ["sh", "-x", "worker.sh", "shell", "sh", str(world.folder / "command.sh")],
+            cwd=world.folder, env=clean_environment(DUEQ_URL=world.system.http),
+            stdout=output, stderr=output, start_new_session=True, text=True,
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        for number in (signal.SIGCONT, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+        process.wait(timeout=10)
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    require("curl")
+    folder = tmp_path_factory.mktemp("shell")
+    with up(folder, "--gateways", "2", DUEQ_LEASE_SECONDS="3") as ready:
+        yield ready
+
+
+@pytest.fixture
+def world(system: Up, tmp_path: Path) -> Iterator[World]:
+    (tmp_path / "worker.sh").write_text(blocks("sh"))
+    (tmp_path / "command.sh").write_text(COMMAND)
+    with ExitStack() as stack:
+        yield World(system, tmp_path, stack)
+    for pid in pids_in(tmp_path):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def blocks(language: str) -> str:
+    """The lines of a language on the page."""
+    return "\n".join(re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL))
+
+
+def test_the_worker_on_the_page_is_as_short_as_it_says() -> None:
+    assert len(blocks("sh").splitlines()) <= 30
+
+
+async def test_a_job_runs_in_shell_and_its_output_is_its_log(world: World) -> None:
+    world.worker()
+    job_id = world.submit("anything")
+    await eventually(world.ends(job_id), timeout=LONG)
+    assert world.system.dueq("job", "logs", job_id).stdout == "done\n"
+    listed = world.system.json("worker", "list")["items"]
+    assert [each["queues"] for each in listed if each.get("over") == "http"] == [["shell"]]
+
+
+async def test_a_job_that_fails_in_shell_is_tried_again(world: World) -> None:
+    world.worker()
+    job_id = world.submit("fails once")
+    await eventually(world.ends(job_id), timeout=LONG)
+    first, second = attempts(world, job_id)
+    assert (first["outcome"], first["error"]["message"]) == ("failed", "exit code 3")
+    assert first["stdout"] == 'attempt 1, "quoted"\n'
+    assert second["outcome"] == "succeeded"
+
+
+async def test_a_job_whose_worker_is_killed_is_lost_and_runs_again(world: World) -> None:
+    killed = world.worker()
+    job_id = world.submit("hangs once")
+    await eventually((world.folder / "hung.1").exists, timeout=LONG)
+    killed.process.kill()  # the shell alone: the rest of it must not keep the job
+    world.worker()
+    await eventually(world.ends(job_id), timeout=LONG)
+    assert [each["outcome"] for each in attempts(world, job_id)] == ["lost", "succeeded"]
+
+
+async def test_the_late_result_of_a_worker_that_was_frozen_is_refused(world: World) -> None:
+    frozen = world.worker()
+    job_id = world.submit("waits once")
+    await eventually((world.folder / "waiting.1").exists, timeout=LONG)
+    frozen.signal(signal.SIGSTOP)
+    await eventually(lambda: world.job(job_id)["status"] != "running", timeout=LONG)
+    (world.folder / "go").touch()
+    world.worker()
+    await eventually(world.ends(job_id), timeout=LONG)
+    frozen.signal(signal.SIGCONT)
+    await eventually(lambda: f"{job_id}: 409" in frozen.log.read_text(), timeout=LONG)
+    assert [each["outcome"] for each in attempts(world, job_id)] == ["lost", "succeeded"]
+    assert world.job(job_id)["status"] == "succeeded"
+
+
+def attempts(world: World, job_id: str) -> list[Mapping[str, Any]]:
+    """The records of a job, oldest first."""
+    with urlopen(f"{world.system.http}/api/jobs/{job_id}/executions", timeout=10) as answer:
+        items: list[Mapping[str, Any]] = json.load(answer)["items"]
+    return items

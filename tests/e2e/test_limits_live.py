@@ -1,0 +1,115 @@
+"""Limits and poison, as a person meets them: over HTTP, on the command line, with real workers."""
+
+import json
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.running import Up, up
+from tests.support import eventually
+
+FUNCTIONS = """
+import os, signal, time
+from workers import task
+
+
+@task("sleeps")
+def sleeps(payload, context):
+    began = time.time()
+    time.sleep(payload)
+    return [began, time.time()]
+
+
+@task("kills.its.worker")
+def kills_its_worker(payload, context):
+    print("these are my last words", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """Two workers and short leases: the reaper acts within seconds."""
+    folder: Path = tmp_path_factory.mktemp("limits")
+    (folder / "functions.py").write_text(FUNCTIONS)
+    arguments = ("--workers", "2", "--concurrency", "8", "--import", "functions")
+    with up(folder, *arguments, DUEQ_LEASE_SECONDS="2") as running:
+        yield running
+
+
+def submit(system: Up, job: dict[str, Any]) -> str:
+    """The id of a job that was accepted."""
+    ran = system.dueq("job", "submit", "--file", "-", "-o", "id", stdin=json.dumps(job))
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.strip()
+
+
+def has_ended(system: Up, job_id: str) -> dict[str, Any] | None:
+    """The job, once it is final."""
+    job: dict[str, Any] = system.json("job", "show", job_id)
+    return job if job["status"] in ("succeeded", "dead", "cancelled") else None
+
+
+async def ended(system: Up, job_id: str) -> dict[str, Any]:
+    """The job, at its end."""
+    await eventually(lambda: has_ended(system, job_id), timeout=60)
+    job = has_ended(system, job_id)
+    assert job is not None
+    return job
+
+
+async def test_the_jobs_of_a_key_run_one_after_the_other_and_hold_nobody_back(system: Up) -> None:
+    limits = {"key": "customer-7", "concurrency": 1}
+    slow = {"task": "sleeps", "payload": 0.5}
+    limited = [submit(system, slow | {"limits": limits}) for _ in range(4)]
+    began = time.time()
+    free = submit(system, slow | {"payload": 0})
+    result = await ended(system, free)
+    spans = sorted([
+        (await ended(system, each))["result"]
+        for each in limited
+    ])  # fmt: skip
+    assert all(before[1] <= after[0] for before, after in pairwise(spans))
+    assert result["result"][0] < began + 10
+
+
+async def test_a_queue_starts_as_many_in_a_second_as_it_is_told(system: Up) -> None:
+    shown = system.json("queue", "limit", "default", "--rate", "4/s", "--burst", "1")
+    assert shown["limits"]["rate"] == {"count": 4, "per": 1.0, "burst": 1}
+    jobs = [submit(system, {"task": "sleeps", "payload": 0}) for _ in range(5)]
+    starts = sorted([
+        (await ended(system, each))["result"][0]
+        for each in jobs
+    ])  # fmt: skip
+    assert starts[-1] - starts[0] >= 0.9
+    shown = system.json("queue", "limit", "default", "--rate", "none")
+    assert shown["limits"]["rate"] is None
+
+
+async def test_a_queue_that_is_full_says_so_and_goes_on_when_it_is_given_room(system: Up) -> None:
+    system.json("queue", "limit", "default", "--concurrency", "1")
+    long = submit(system, {"task": "sleeps", "payload": 4})
+    await eventually(lambda: system.json("queue", "show", "default")["leased"] == 1, timeout=20)
+    short = submit(system, {"task": "sleeps", "payload": 0})
+    await eventually(lambda: system.json("queue", "show", "default")["ready"] == 1, timeout=20)
+    limits = system.json("queue", "show", "default")["limits"]
+    assert limits["waits_for"] == "1 of 1 running"
+    system.json("queue", "limit", "default", "--concurrency", "2")
+    await ended(system, short)
+    assert has_ended(system, long) is None
+    system.json("queue", "limit", "default", "--concurrency", "none")
+    await ended(system, long)
+
+
+async def test_a_job_that_takes_its_worker_down_is_dead_with_the_evidence(system: Up) -> None:
+    poison = submit(system, {"task": "kills.its.worker", "max_lost": 2})
+    other = submit(system, {"task": "sleeps", "payload": 0, "delay": 0.5})
+    dead = await ended(system, poison)
+    assert (dead["status"], dead["reason"], dead["attempt"]) == ("dead", "poison", 2)
+    assert "was killed by SIGKILL while it ran this" in dead["last_error"]["message"]
+    assert "these are my last words" in dead["last_error"]["detail"]
+    await ended(system, other)

@@ -1,0 +1,80 @@
+"""Tasks that run in a process of their own: they have to stand in a module."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from workers.tasks import Context, Fail, Registry, Retry
+
+PROCESS_TASKS = Registry()
+
+
+class Sum(BaseModel):
+    """What `add` takes."""
+
+    numbers: list[int]
+
+
+@PROCESS_TASKS.task("add", process=True)
+def add(payload: Sum, context: Context) -> dict[str, Any]:
+    """The sum, and who reckoned it."""
+    return {"sum": sum(payload.numbers), "pid": os.getpid(), "attempt": context.attempt}
+
+
+@PROCESS_TASKS.task("add_later", process=True)
+async def add_later(payload: Sum, context: Context) -> int:
+    """The sum, by a coroutine."""
+    await asyncio.sleep(0)
+    return sum(payload.numbers)
+
+
+@PROCESS_TASKS.task("raise", process=True)
+def raise_it(payload: str, context: Context) -> None:
+    """What is asked for."""
+    raise {"retry": Retry("soon", delay=7), "fail": Fail("never"), "exit": SystemExit(3)}.get(
+        payload, ValueError(payload)
+    )
+
+
+@PROCESS_TASKS.task("die", process=True)
+def die(payload: int, context: Context) -> None:
+    """By a signal, as of a broken extension."""
+    os.kill(os.getpid(), payload)
+
+
+@PROCESS_TASKS.task("quit", process=True)
+def leave(payload: int, context: Context) -> None:
+    """Without a word."""
+    os._exit(payload)
+
+
+@PROCESS_TASKS.task("spin", process=True)
+def spin(payload: str, context: Context) -> None:
+    """For ever, with a child, deaf to TERM."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    child = subprocess.Popen(["sleep", "600"])
+    written = Path(payload)
+    written.with_suffix(".new").write_text(f"{os.getpid()} {child.pid}")
+    written.with_suffix(".new").rename(written)
+    while True:
+        time.monotonic()
+
+
+@PROCESS_TASKS.task("tell", process=True)
+def tell(payload: Any, context: Context) -> str:
+    """Progress, a line, and a job that follows."""
+    context.progress(0.5, "half")
+    context.log("a line")
+    return context.submit_and_wait({"task": "next", "payload": context.job["payload"]})
+
+
+@PROCESS_TASKS.task("ask_badly", process=True)
+def ask_badly(payload: Any, context: Context) -> None:
+    """For a job that is none."""
+    context.submit_and_wait({"queue": "a b"})

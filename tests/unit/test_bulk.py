@@ -1,0 +1,269 @@
+"""The same for many jobs, while others start, end, change and add jobs."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from pipeline import operator
+from pipeline.bulk import Bulk, Tally
+from pipeline.domain.execution import ErrorInfo, Failed, Outcome, Succeeded
+from pipeline.domain.states import Event, State
+from pipeline.ports import JobFilter, JobStore
+from tests.fakes.interposed import interposed
+from tests.fakes.world import World
+
+pytestmark = pytest.mark.unit
+
+BOOM = Failed(ErrorInfo("Boom", "it broke"))
+FATAL = Failed(ErrorInfo("Boom", "it broke"), retryable=False)
+EVERYTHING = JobFilter()
+NAMED = JobFilter(name="n")
+MANY = 1_000
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def bulk(world: World, store: JobStore | None = None) -> Bulk:
+    return Bulk(store or world.store, world.queue, world.clock, timedelta(seconds=20))
+
+
+async def one_in_each_state(world: World) -> dict[State, str]:
+    jobs = {State.PENDING: await world.stored(delay=60)}
+    for state, ending in ((State.SUCCEEDED, Succeeded()), (State.DEAD, FATAL)):
+        job = await world.running(f"lease-{state}")
+        await world.ended(job, ending)
+        jobs[state] = job.id
+    jobs[State.RUNNING] = (await world.running("lease-running")).id
+    jobs[State.CANCELLED] = await world.stored()
+    await world.store.cancel_waiting(jobs[State.CANCELLED])
+    jobs[State.QUEUED] = await world.stored()
+    return jobs
+
+
+async def states(world: World, jobs: dict[State, str]) -> dict[State, State | None]:
+    found = await world.store.get_many(list(jobs.values()))
+    return {
+        state: found[job_id].state if job_id in found else None for state, job_id in jobs.items()
+    }
+
+
+async def test_a_bulk_cancel_ends_what_waits_and_what_runs_and_nothing_else(world: World) -> None:
+    jobs = await one_in_each_state(world)
+    assert await bulk(world).cancel(EVERYTHING, MANY) == Tally(3, 3, complete=True)
+    assert await states(world, jobs) == {
+        State.PENDING: State.CANCELLED, State.QUEUED: State.CANCELLED,
+        State.RUNNING: State.CANCELLED, State.SUCCEEDED: State.SUCCEEDED,
+        State.DEAD: State.DEAD, State.CANCELLED: State.CANCELLED,
+    }  # fmt: skip
+    (record,) = await world.store.executions(jobs[State.RUNNING])
+    assert record.outcome is Outcome.CANCELLED
+
+
+async def test_a_bulk_retry_takes_the_dead_and_the_cancelled(world: World) -> None:
+    jobs = await one_in_each_state(world)
+    assert await bulk(world).redrive(EVERYTHING, MANY) == Tally(2, 2, complete=True)
+    after = await states(world, jobs)
+    assert after[State.DEAD] is after[State.CANCELLED] is State.PENDING
+    assert after[State.SUCCEEDED] is State.SUCCEEDED
+    assert world.queue.has_token("(dispatch)")
+
+
+async def test_a_bulk_delete_takes_all_that_does_not_run_with_its_executions(world: World) -> None:
+    jobs = await one_in_each_state(world)
+    assert await bulk(world).bury(EVERYTHING, MANY) == Tally(5, 5, complete=True)
+    after = await states(world, jobs)
+    assert {state for state, stands in after.items() if stands} == {State.RUNNING}
+    assert world.store.records == {}
+
+
+@pytest.mark.parametrize(
+    ("event", "number"), [(Event.CANCEL, 3), (Event.REDRIVE, 2), (Event.BURY, 5)]
+)
+async def test_a_dry_run_counts_what_could_be_moved_and_moves_nothing(
+    world: World, event: Event, number: int
+) -> None:
+    jobs = await one_in_each_state(world)
+    assert await bulk(world).count(event, EVERYTHING, MANY) == Tally(number, 0, complete=True)
+    assert await states(world, jobs) == {state: state for state in jobs}
+
+
+async def test_only_what_the_filter_finds_is_moved(world: World) -> None:
+    named, other = await world.stored(name="n", queue="eu"), await world.stored(queue="eu")
+    only = JobFilter(name="n", queue="eu", states=frozenset({State.QUEUED, State.DEAD}))
+    assert await bulk(world).cancel(only, MANY) == Tally(1, 1, complete=True)
+    assert await world.state(named) is State.CANCELLED
+    assert await world.state(other) is State.QUEUED
+    assert await bulk(world).cancel(JobFilter(states=frozenset({State.SUCCEEDED})), MANY) == Tally(
+        0, 0, complete=True
+    )
+
+
+async def test_the_limit_takes_the_newest_and_says_that_there_are_more(world: World) -> None:
+    ids = []
+    for _ in range(600):
+        ids.append(await world.stored(delay=60))
+        world.clock.advance(0.001)
+    assert await bulk(world).cancel(EVERYTHING, 400) == Tally(400, 400, complete=False)
+    left = [job.id for job in world.store.jobs.values() if job.state is State.PENDING]
+    assert left == ids[:200]
+    assert await bulk(world).cancel(EVERYTHING, 200) == Tally(200, 200, complete=True)
+
+
+async def test_jobs_that_are_added_meanwhile_are_not_touched(world: World) -> None:
+    """Else a call on a busy system would never come to its end."""
+    for _ in range(300):
+        await world.stored(delay=60)
+
+    async def add() -> None:
+        world.clock.advance(0.01)
+        fresh.append(await world.stored(delay=60))
+
+    fresh: list[str] = []
+    store = interposed(world.store, "cancel_waiting_many", before=add)
+    assert await bulk(world, store).cancel(EVERYTHING, MANY) == Tally(300, 300, complete=True)
+    assert await world.state(fresh[0]) is State.PENDING
+
+
+async def test_a_call_on_more_than_fits_its_time_ends_and_says_so(world: World) -> None:
+    for _ in range(600):
+        await world.stored(delay=60)
+
+    async def take_long() -> None:
+        world.clock.advance(21)
+
+    store = interposed(world.store, "cancel_waiting_many", before=take_long)
+    tally = await bulk(world, store).cancel(EVERYTHING, MANY)
+    assert (tally.changed, tally.complete) == (250, False)
+
+
+# -- races
+
+
+async def test_h9_a_job_that_starts_between_the_look_and_the_write_is_cancelled(
+    world: World,
+) -> None:
+    job_id = await world.ready()
+
+    async def start() -> None:
+        assert await world.run("l1")
+
+    store = interposed(world.store, "cancel_waiting_many", before=start)
+    assert await bulk(world, store).cancel(EVERYTHING, MANY) == Tally(1, 1, complete=True)
+    assert await world.state(job_id) is State.CANCELLED
+
+
+async def test_h9_a_failure_that_is_recorded_first_is_followed_and_then_cancelled(
+    world: World,
+) -> None:
+    job = await world.running(retry={"base": 60, "jitter": "none"})
+
+    async def fail() -> None:
+        await world.ended(job, BOOM)
+
+    store = interposed(world.store, "record", before=fail)
+    assert await bulk(world, store).cancel(EVERYTHING, MANY) == Tally(1, 1, complete=True)
+    assert await world.state(job.id) is State.CANCELLED
+    records = await world.store.executions(job.id)
+    assert [record.outcome for record in records] == [Outcome.FAILED]
+
+
+async def test_h9_a_job_that_passes_between_two_lists_is_found_at_the_next_look(
+    world: World,
+) -> None:
+    """MongoDB's lists of the states are read one after the other: what waits before its failure is
+    settled, what runs after it. The job is in neither."""
+    job = await world.running(retry={"base": 60, "jitter": "none"})
+    await world.stored(delay=60)
+
+    class Between:
+        """Shows what waits, then lets the running job go back, then would show what runs."""
+
+        def __init__(self) -> None:
+            self.first = True
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(world.store, name)
+
+        async def list_ids(self, wanted: JobFilter, limit: int, after: Any) -> Any:
+            if not self.first:
+                return await world.store.list_ids(wanted, limit, after)
+            self.first = False
+            waiting = JobFilter(states=frozenset({State.PENDING, State.QUEUED}))
+            found = await world.store.list_ids(waiting, limit, after)
+            await world.ended(job, BOOM)
+            return found
+
+    store: Any = Between()
+    assert await bulk(world, store).cancel(EVERYTHING, MANY) == Tally(2, 2, complete=True)
+    assert await world.state(job.id) is State.CANCELLED
+
+
+async def test_a_success_that_is_recorded_first_stands_and_is_told(world: World) -> None:
+    job = await world.running()
+
+    async def succeed() -> None:
+        await world.ended(job, Succeeded())
+
+    store = interposed(world.store, "record", before=succeed)
+    tally = await bulk(world, store).cancel(EVERYTHING, MANY)
+    assert (tally, tally.unchanged) == (Tally(1, 0, complete=True), 1)
+    assert await world.state(job.id) is State.SUCCEEDED
+
+
+async def test_a_job_changed_into_another_is_left_alone(world: World) -> None:
+    """Found by its name; renamed before the write. Whoever renamed it wants it run."""
+    job_id = await world.stored(name="n", delay=60)
+
+    async def rename() -> None:
+        await operator.change(job_id, {"name": "other"}, world.store, world.queue, world.clock)
+
+    store = interposed(world.store, "cancel_waiting_many", before=rename)
+    assert await bulk(world, store).cancel(NAMED, MANY) == Tally(1, 0, complete=True)
+    assert await world.state(job_id) is State.PENDING
+
+
+async def test_a_running_job_changed_into_another_between_is_left_alone(world: World) -> None:
+    job_id = await world.ready(name="n")
+
+    async def rename_and_start() -> None:
+        await operator.change(job_id, {"name": "other"}, world.store, world.queue, world.clock)
+        await world.dispatched()
+        assert await world.run("l1")
+
+    store = interposed(world.store, "cancel_waiting_many", before=rename_and_start)
+    assert await bulk(world, store).cancel(NAMED, MANY) == Tally(1, 0, complete=True)
+    assert await world.state(job_id) is State.RUNNING
+
+
+async def test_a_job_that_starts_under_a_bulk_delete_is_not_deleted(world: World) -> None:
+    job_id = await world.ready()
+
+    async def start() -> None:
+        assert await world.run("l1")
+
+    store = interposed(world.store, "bury_many", before=start)
+    assert await bulk(world, store).bury(EVERYTHING, MANY) == Tally(1, 0, complete=True)
+    assert await world.state(job_id) is State.RUNNING
+
+
+async def test_a_cancel_and_a_retry_of_the_same_jobs_leave_each_in_one_state(world: World) -> None:
+    ids = [await world.stored(delay=60) for _ in range(3)]
+
+    async def retry() -> None:
+        await bulk(world).redrive(EVERYTHING, MANY)
+
+    store = interposed(world.store, "cancel_waiting_many", after=retry)
+    tally = await bulk(world, store).cancel(EVERYTHING, MANY)
+    assert (tally.matched, tally.changed) == (3, 3)
+    assert {await world.state(job_id) for job_id in ids} == {State.CANCELLED}
+
+
+async def test_a_bulk_retry_works_without_redis(world: World) -> None:
+    job_id = await world.stored()
+    await world.store.cancel_waiting(job_id)
+    world.queue.go_down()
+    assert (await bulk(world).redrive(EVERYTHING, MANY)).changed == 1

@@ -1,0 +1,301 @@
+"""What a task may ask for: a typed payload, its own end, its progress, more jobs."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, Field
+
+from pipeline.domain.errors import Rejected, UnknownOutcome
+from pipeline.domain.execution import Ending, Failed, Succeeded, TimedOut
+from pipeline.domain.job import Submission
+from pipeline.domain.states import Event
+from tests.builders import a_job, an_execution
+from tests.fakes.clock import ManualClock, SeededChance
+from tests.support import eventually
+from workers.executors.executors import Executors
+from workers.executors.task import TaskExecutor
+from workers.follow_ups import FollowUps
+from workers.notes import Notes
+from workers.tasks import Context, Fail, Registry, Retry
+from workers.testing import run_task, run_task_async
+
+
+class Order(BaseModel):
+    """A payload with a type."""
+
+    customer: str
+    day: date
+    lines: tuple[int, ...] = Field(max_length=3)
+
+
+@dataclass
+class Point:
+    """Another one."""
+
+    x: float
+    y: float
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return Registry()
+
+
+async def run(registry: Registry, function: Any, payload: Any = None, **body: Any) -> Ending:
+    registry.task("it")(function)
+    executors = Executors(TaskExecutor(registry, threads=2))
+    return await executors.run(a_job(body={"task": "it", "payload": payload, **body}))
+
+
+def failure(ending: Ending) -> Failed:
+    assert isinstance(ending, Failed), ending
+    return ending
+
+
+# -- typed payloads
+
+
+async def test_a_payload_is_what_the_annotation_says(registry: Registry) -> None:
+    async def it(payload: Order, context: Context) -> Any:
+        assert isinstance(payload, Order)
+        return [payload.day.year, payload.lines]
+
+    asked = {"customer": "c-7", "day": "2026-12-01", "lines": [1, 2]}
+    assert await run(registry, it, asked) == Succeeded([2026, [1, 2]])
+
+
+async def test_dataclasses_and_plain_types_are_types_too(registry: Registry) -> None:
+    def it(payload: list[Point], context: Context) -> float:
+        return payload[0].x
+
+    assert await run(registry, it, [{"x": 1, "y": 2}]) == Succeeded(1.0)
+
+
+async def test_an_annotation_may_be_a_name_in_quotes(registry: Registry) -> None:
+    def it(payload: "Order", context: "Context") -> None: ...
+
+    assert failure(await run(registry, it, {})).error.type == "bad_payload"
+
+
+async def test_a_payload_that_does_not_fit_says_where_and_is_not_tried_again(
+    registry: Registry,
+) -> None:
+    called: list[Order] = []
+
+    async def it(payload: Order, context: Context) -> None:
+        called.append(payload)
+
+    asked = {"day": "someday", "lines": [1, "x"]}
+    ending = failure(await run(registry, it, asked))
+    assert not called
+    assert (ending.error.type, ending.retryable) == ("bad_payload", False)
+    assert {each["pointer"] for each in ending.report["errors"]} == {
+        "/customer", "/day", "/lines/1"
+    }  # fmt: skip
+    assert "/customer: Field required" in ending.error.message
+    decision = an_execution(a_job(body={"task": "it"}), ending).decision
+    assert (decision.event, decision.reason) == (Event.DIE, "not_retryable")
+
+
+async def test_a_complaint_that_the_code_itself_raises_is_an_ordinary_failure(
+    registry: Registry,
+) -> None:
+    async def it(payload: Any, context: Context) -> None:
+        Order.model_validate({})
+
+    ending = failure(await run(registry, it))
+    assert (ending.error.type, ending.retryable) == ("ValidationError", True)
+
+
+# -- its own end
+
+
+async def test_it_says_when_to_try_again(registry: Registry) -> None:
+    async def it(payload: Any, context: Context) -> None:
+        raise Retry("the bank is closed", delay=90)
+
+    ending = failure(await run(registry, it))
+    assert ending.error.message == "the bank is closed"
+    assert (ending.retryable, ending.retry_after) == (True, timedelta(seconds=90))
+
+
+async def test_it_says_that_to_try_again_is_in_vain(registry: Registry) -> None:
+    def it(payload: Any, context: Context) -> None:
+        raise Fail("no such customer")
+
+    ending = failure(await run(registry, it))
+    assert (ending.error.message, ending.retryable) == ("no such customer", False)
+
+
+def test_its_retry_policy_is_for_jobs_that_do_not_say(registry: Registry) -> None:
+    registry.task("it", retry={"max_attempts": 1})(lambda payload, context: None)
+    executors = Executors(TaskExecutor(registry, threads=1))
+    silent, saying = a_job(body={"task": "it"}), a_job(body={"task": "it", "retry": {}})
+    assert executors.judged(silent).spec.retry.max_attempts == 1
+    assert executors.judged(saying) is saying
+    http = a_job(body={"http": {"url": "http://x.example/"}})
+    assert executors.judged(http) is http
+
+
+# -- what it tells
+
+
+async def test_what_it_told_stands_in_its_record_however_it_ends(registry: Registry) -> None:
+    async def it(payload: Any, context: Context) -> None:
+        context.progress(0.25, "loaded")
+        context.log("first")
+        context.log("second\ud800")
+        await asyncio.Event().wait()
+
+    ending = await run(registry, it, timeout=0.05)
+    assert isinstance(ending, TimedOut)
+    assert ending.report == {
+        "progress": {"fraction": 0.25, "note": "loaded"}, "log": "first\nsecond?\n"
+    }  # fmt: skip
+
+
+async def test_of_a_long_log_the_end_is_kept(registry: Registry) -> None:
+    def it(payload: Any, context: Context) -> None:
+        for number in range(10_000):
+            context.log(f"line {number}")
+
+    log = (await run(registry, it)).report["log"]  # type: ignore[union-attr]
+    assert len(log) <= 16 * 1024
+    assert log.endswith("line 9999\n")
+
+
+async def test_who_tells_nothing_has_nothing_in_its_record(registry: Registry) -> None:
+    async def it(payload: Any, context: Context) -> None: ...
+
+    assert await run(registry, it) == Succeeded(None)
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan")])
+async def test_progress_is_a_fraction(registry: Registry, fraction: float) -> None:
+    async def it(payload: Any, context: Context) -> None:
+        context.progress(fraction)
+
+    assert failure(await run(registry, it)).error.type == "ValueError"
+
+
+async def test_a_thread_hears_that_its_attempt_has_ended_and_is_heard_no_more(
+    registry: Registry,
+) -> None:
+    seen: list[bool] = []
+    notes = Notes()
+    returned = threading.Event()
+
+    @registry.task("it")
+    def it(payload: Any, context: Context) -> None:
+        seen.append(context.cancelled)
+        while not context.cancelled:
+            threading.Event().wait(0.005)
+        context.log("too late")
+        returned.set()
+
+    executor = TaskExecutor(registry, threads=1, notes=notes)
+    job = a_job(body={"task": "it", "timeout": 0.05})
+    assert isinstance(await executor.run(job, job.spec.work), TimedOut)  # type: ignore[arg-type]
+    await eventually(returned.is_set)
+    executor.close()
+    assert seen == [False]
+    assert notes.told() == []
+    assert notes.take_changed() == []
+
+
+# -- run without servers, and more jobs
+
+
+async def test_it_submits_more_jobs(registry: Registry) -> None:
+    @registry.task("it")
+    async def it(payload: Any, context: Context) -> str:
+        return await context.submit({"task": "mail", "payload": {"to": payload}})
+
+    ran = await run_task_async(it, "c-7", registry=registry)
+    assert ran.submitted == [{"task": "mail", "payload": {"to": "c-7"}}]
+    assert len(ran.result) == 36
+
+
+def test_a_plain_function_submits_too(registry: Registry) -> None:
+    @registry.task("it")
+    def it(payload: Any, context: Context) -> list[str]:
+        job = {"task": "mail", "idempotency_key": f"mail of {context.attempt}"}
+        return [context.submit_and_wait(job), context.submit_and_wait(job)]
+
+    first, second = run_task(it, registry=registry).result
+    assert first == second, "the same key is the same job"
+
+
+async def test_a_coroutine_that_would_block_the_worker_is_told(registry: Registry) -> None:
+    async def it(payload: Any, context: Context) -> None:
+        context.submit_and_wait({})
+
+    assert "submit()" in failure(await run(registry, it)).error.message
+
+
+@pytest.mark.parametrize("asked", [{"queue": "a b"}, {"payload": 2**70}, {"payload": "x" * 10**6}])
+def test_a_job_that_is_none_is_refused_where_it_is_submitted(
+    registry: Registry, asked: dict[str, Any]
+) -> None:
+    @registry.task("it")
+    def it(payload: Any, context: Context) -> None:
+        context.submit_and_wait(asked)
+
+    ran = run_task(it, registry=registry)
+    assert ran.error is not None
+    assert ran.error.type == Rejected.__name__
+    assert ran.submitted == []
+
+
+def test_a_run_tells_what_becomes_of_the_job(registry: Registry) -> None:
+    @registry.task("it", retry={"max_attempts": 2})
+    def it(payload: str, context: Context) -> str:
+        context.progress(1, "done")
+        context.log("hello")
+        if payload == "later":
+            raise Retry(delay=5)
+        return payload
+
+    fine = run_task("it", "x", registry=registry)
+    assert (fine.outcome, fine.state, fine.result) == ("succeeded", "succeeded", "x")
+    assert (fine.progress, fine.log) == ((1.0, "done"), "hello\n")
+    later = run_task(it, "later", registry=registry)
+    assert (later.outcome, later.state) == ("failed", "pending")
+    assert later.retry_after == timedelta(seconds=5)
+    assert run_task(it, "later", attempt=2, registry=registry).state == "dead"
+    assert run_task(it, 5, registry=registry).state == "dead"
+
+
+def test_a_function_that_is_no_task_is_said(registry: Registry) -> None:
+    with pytest.raises(LookupError, match="@task"):
+        run_task(lambda payload, context: None, registry=registry)
+
+
+class Doubtful:
+    """An intake whose confirms do not come at first."""
+
+    def __init__(self) -> None:
+        self.seen: list[Submission] = []
+
+    async def publish(self, submissions: Sequence[Submission]) -> None:
+        self.seen.extend(submissions)
+        if len(self.seen) < 3:
+            raise UnknownOutcome("RabbitMQ", "no confirm in time")
+
+
+async def test_a_publish_without_a_confirm_is_repeated_as_the_same_job() -> None:
+    clock = ManualClock()
+    intake = Doubtful()
+    job = a_job(traceparent="00-" + "a" * 32 + "-" + "b" * 16 + "-01")
+    ups = FollowUps(intake, clock, SeededChance(1))
+    submitting = asyncio.ensure_future(ups.submit(job, {"task": "next"}))
+    for _ in range(10):
+        await clock.run(1)
+    assert {each.id for each in intake.seen} == {await submitting}
+    assert len(intake.seen) == 3
+    assert intake.seen[0].traceparent == job.traceparent

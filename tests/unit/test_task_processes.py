@@ -1,0 +1,182 @@
+"""Functions in processes: as in the worker itself, but they can die and be killed."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.domain.body import read_spec
+from pipeline.domain.errors import Rejected
+from pipeline.domain.execution import Ending, Failed, Succeeded, TimedOut
+from pipeline.domain.job import Job
+from tests.builders import a_job
+from tests.process_tasks import PROCESS_TASKS
+from tests.support import eventually
+from workers.executors.task import TaskExecutor
+from workers.follow_ups import body_of
+
+
+class World:
+    def __init__(self) -> None:
+        self.submitted: list[Mapping[str, Any]] = []
+        self.executor = TaskExecutor(PROCESS_TASKS, threads=1, submit=self._submit)
+
+    async def _submit(self, job: Job, asked: Mapping[str, Any]) -> str:
+        read_spec(body_of(asked))
+        self.submitted.append(asked)
+        return f"after {job.id}"
+
+    async def run(self, task: str, payload: Any, **fields: Any) -> Ending:
+        timeout = fields.pop("timeout", 20)
+        job = a_job(body={"task": task, "payload": payload, "timeout": timeout}, **fields)
+        return await self.executor.run(job, job.spec.work)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    world = World()
+    yield world
+    world.executor.close()
+
+
+def failure(ending: Ending) -> Failed:
+    assert isinstance(ending, Failed), ending
+    return ending
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+async def test_it_runs_elsewhere_with_the_payload_that_it_is_typed_for(world: World) -> None:
+    ending = await world.run("add", {"numbers": [1, "2", 3]}, attempt=4)
+    assert isinstance(ending, Succeeded)
+    assert (ending.result["sum"], ending.result["attempt"]) == (6, 4)
+    assert ending.result["pid"] != os.getpid()
+    assert await world.run("add_later", {"numbers": [1, 1]}) == Succeeded(2)
+
+
+async def test_a_process_is_used_again(world: World) -> None:
+    pids = set()
+    for _ in range(3):
+        ending = await world.run("add", {"numbers": []})
+        pids.add(ending.result["pid"])  # type: ignore[union-attr]
+    assert len(pids) == 1
+
+
+async def test_a_payload_that_does_not_fit_is_not_tried_again(world: World) -> None:
+    ending = failure(await world.run("add", {"numbers": ["x"]}))
+    assert (ending.error.type, ending.retryable) == ("bad_payload", False)
+    (error,) = ending.report["errors"]
+    assert error["pointer"] == "/numbers/0"
+
+
+async def test_what_it_raises_means_the_same_as_in_the_worker(world: World) -> None:
+    retry = failure(await world.run("raise", "retry"))
+    assert retry.retry_after is not None
+    assert (retry.retryable, retry.retry_after.total_seconds()) == (True, 7)
+    assert not failure(await world.run("raise", "fail")).retryable
+    assert failure(await world.run("raise", "exit")).error.type == "SystemExit"
+    broken = failure(await world.run("raise", "odd")).error
+    assert (broken.type, broken.message) == ("ValueError", "odd")
+    assert "in raise_it" in (broken.detail or "")
+
+
+async def test_a_crash_is_a_failure_of_its_own_job_alone(world: World) -> None:
+    others = [asyncio.ensure_future(world.run("add", {"numbers": [n]})) for n in range(2)]
+    crashed = failure(await world.run("die", int(signal.SIGSEGV)))
+    assert crashed.error.type == "crashed"
+    assert crashed.report == {"exit_code": None, "signal": "SIGSEGV"}
+    assert crashed.retryable
+    assert [ending.result["sum"] for ending in await asyncio.gather(*others)] == [0, 1]  # type: ignore[union-attr]
+    assert failure(await world.run("quit", 5)).report["exit_code"] == 5
+    assert isinstance(await world.run("add", {"numbers": [1]}), Succeeded)
+
+
+async def test_a_process_that_was_killed_while_it_was_idle_is_replaced(world: World) -> None:
+    ending = await world.run("add", {"numbers": []})
+    pid = ending.result["pid"]  # type: ignore[union-attr]
+    os.kill(pid, signal.SIGKILL)
+    await eventually(lambda: not Path(f"/proc/{pid}").exists())
+    assert isinstance(await world.run("add", {"numbers": []}), Succeeded)
+
+
+async def test_a_timeout_kills_what_never_returns_and_what_it_started(
+    world: World, tmp_path: Path
+) -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    assert isinstance(await world.run("spin", str(tmp_path / "pids"), timeout=3), TimedOut)
+    assert loop.time() - began < 4
+    pids = [int(word) for word in (tmp_path / "pids").read_text().split()]
+    await eventually(lambda: not any(map(is_alive, pids)), timeout=1)
+
+
+async def test_a_cancelled_attempt_is_killed_within_a_second(world: World, tmp_path: Path) -> None:
+    running = asyncio.ensure_future(world.run("spin", str(tmp_path / "pids")))
+    text = await eventually((tmp_path / "pids").read_text)
+    pids = [int(word) for word in text.split()]
+    assert all(map(is_alive, pids))
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    await eventually(lambda: not any(map(is_alive, pids)), timeout=1)
+
+
+async def test_it_tells_and_submits_through_the_worker(world: World) -> None:
+    ending = await world.run("tell", {"n": 1}, id="the-job")
+    assert isinstance(ending, Succeeded)
+    assert ending.result == "after the-job"
+    assert ending.report == {"progress": {"fraction": 0.5, "note": "half"}, "log": "a line\n"}
+    assert world.submitted == [{"task": "next", "payload": {"n": 1}}]
+
+
+async def test_a_job_that_is_none_is_told_to_who_submits_it(world: World) -> None:
+    ending = failure(await world.run("ask_badly", None))
+    assert ending.error.type == Rejected.__name__
+    assert "/queue" in ending.error.message
+
+
+WORKER = """
+import asyncio, sys
+from tests.builders import a_job
+from tests.process_tasks import PROCESS_TASKS
+from workers.executors.task import TaskExecutor
+job = a_job(body={"task": "spin", "payload": sys.argv[1]})
+asyncio.run(TaskExecutor(PROCESS_TASKS, 1).run(job, job.spec.work))
+"""
+
+
+async def test_a_killed_worker_leaves_no_process(tmp_path: Path) -> None:
+    """Else it would run on beside its successor on another worker."""
+    written = tmp_path / "pids"
+    worker = await asyncio.create_subprocess_exec(sys.executable, "-c", WORKER, str(written))
+    pids = [int(word) for word in (await eventually(written.read_text, timeout=20)).split()]
+    assert all(map(is_alive, pids))
+    worker.kill()
+    await worker.wait()
+    await eventually(lambda: not any(map(is_alive, pids)), timeout=2)
+
+
+async def test_closing_leaves_no_process(world: World) -> None:
+    ending = await world.run("add", {"numbers": []})
+    world.executor.close()
+    pid = ending.result["pid"]  # type: ignore[union-attr]
+    await eventually(lambda: not is_alive(pid), timeout=1)
+
+
+def test_a_function_that_no_other_process_can_find_is_refused() -> None:
+    def local(payload: Any, context: Any) -> None: ...
+
+    with pytest.raises(ValueError, match="module"):
+        PROCESS_TASKS.task("local", process=True)(local)

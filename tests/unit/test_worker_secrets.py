@@ -1,0 +1,69 @@
+"""Where a worker looks for secrets, and what it takes out of what it reports."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.domain.secret import SecretRef
+from workers.secrets import NoSuchSecret, Revealed, Secrets
+
+
+def revealed(value: str) -> Revealed:
+    """One that has looked up this value."""
+    reveal = Revealed(Secrets({"DUEQ_SECRET_A": value}))
+    assert reveal(SecretRef(secret="A")) == value
+    return reveal
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"\xff", "no text"),
+        (b"x" * 9000, "longer than"),
+        (b"\n\n", "empty"),
+        (None, "no such file"),
+    ],
+)
+def test_a_file_that_is_no_secret_is_named_without_its_content(
+    tmp_path: Path, content: bytes | None, why: str
+) -> None:
+    if content is not None:
+        (tmp_path / "A").write_bytes(content)
+    with pytest.raises(NoSuchSecret, match=f"secret A: .*{why}") as missing:
+        Secrets({}, tmp_path).reveal(SecretRef(secret="A"))
+    assert "xxx" not in str(missing.value)
+
+
+def test_a_variable_of_another_name_is_no_secret() -> None:
+    for environment in ({"A": "1"}, {"DUEQ_SECRET_B": "1"}, {"DUEQ_SECRET_a": "1"}):
+        with pytest.raises(NoSuchSecret, match="DUEQ_SECRET_A"):
+            Secrets(environment).reveal(SecretRef(secret="A"))
+
+
+@pytest.mark.parametrize(
+    ("value", "data", "expected"),
+    [
+        ("pass", b"a pass, passes", b"a [redacted], [redacted]es"),
+        ("grüße", "x grüße gr\\u00fc\\u00dfe".encode(), b"x [redacted] [redacted]"),
+        ("pass", b"cGFzcw==", b"[redacted]"),
+        ('"q"', b'\\"q\\" "q"', b"[redacted] [redacted]"),
+        ("pass", b"nothing of it", b"nothing of it"),
+    ],
+)
+def test_a_secret_is_taken_out_plain_in_json_and_in_base64(
+    value: str, data: bytes, expected: bytes
+) -> None:
+    assert revealed(value).without(data) == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [(b"x sec", b"x "), (b"x secre", b"x "), (b"x secx", b"x secx"), (b"", b"")],
+)
+def test_its_start_is_cut_off_where_the_rest_was_not_read(data: bytes, expected: bytes) -> None:
+    assert revealed("secret").without_start(data) == expected
+
+
+def test_what_was_not_looked_up_hides_nothing() -> None:
+    reveal = Revealed(Secrets({"DUEQ_SECRET_A": "secret"}))
+    assert reveal.without(b"secret") == reveal.without_start(b"secret") == b"secret"

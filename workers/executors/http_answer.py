@@ -1,0 +1,145 @@
+"""What an answer says: how the attempt ended, how the target is, and what is kept of it.
+
+Kept are status, headers and the first 64 KiB of the body, without what is nobody else's business:
+sensitive headers, and the secrets of the request should the receiver repeat them.
+"""
+
+import re
+from base64 import b64encode
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+import aiohttp
+
+from pipeline.domain.execution import Ending, Succeeded
+from pipeline.domain.http_work import HttpWork
+from pipeline.domain.secret import HIDDEN, is_sensitive
+from workers.breaker import Answered, Failing, Health
+from workers.executors.executor import OUTPUT_BYTES, failed, storable
+from workers.secrets import Revealed
+
+_LONGEST_RETRY_AFTER = timedelta(days=1)
+_TOO_MANY = 429
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that was read, as far as it is kept."""
+
+    status: int
+    reason: str
+    headers: dict[str, str]
+    body: str | dict[str, str]
+    is_truncated: bool
+    retry_after: timedelta | None
+
+    @property
+    def report(self) -> dict[str, object]:
+        """What stands in the execution."""
+        return {
+            "status": self.status,
+            "headers": self.headers,
+            "body": self.body,
+            "truncated": self.is_truncated,
+        }
+
+    @property
+    def health(self) -> Health:
+        """A 5xx, or "too many" with an instant, is the target's trouble; all else is an answer."""
+        is_put_off = self.status == _TOO_MANY and self.retry_after is not None
+        if self.status >= 500 or is_put_off:
+            return Failing(f"answered {self.status}", self.retry_after or timedelta(0))
+        return Answered()
+
+    def ending(self, work: HttpWork) -> Ending:
+        """How the attempt ended by this answer."""
+        if work.is_success(self.status):
+            return Succeeded({"status": self.status}, self.report)
+        return self.failure(work, "http_status", f"answered {self.status} {self.reason}".rstrip())
+
+    def failure(self, work: HttpWork, type: str, message: str) -> Ending:
+        """It is no success, for this reason."""
+        return failed(
+            type,
+            message,
+            retryable=work.is_retryable(self.status),
+            retry_after=self.retry_after,
+            report=self.report,
+        )
+
+
+async def read_answer(response: aiohttp.ClientResponse, reveal: Revealed, now: datetime) -> Answer:
+    """Reads as much of it as is kept; whoever goes on sending is hung up on."""
+    body, is_truncated = await _read(response)
+    body = reveal.without(body)
+    if is_truncated:
+        response.close()  # the rest is not wanted: do not read it for the pool's sake
+        body = reveal.without_start(body)
+    return Answer(
+        status=response.status,
+        reason=reveal.without_in(storable(response.reason or "")),
+        headers=_headers_in(response, reveal),
+        body=_shown(body[:OUTPUT_BYTES], is_truncated=is_truncated),
+        is_truncated=is_truncated,
+        retry_after=_retry_after(response, now),
+    )
+
+
+async def _read(response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
+    """The start of the body, and whether there was more."""
+    body = bytearray()
+    while len(body) <= OUTPUT_BYTES:
+        chunk = await response.content.read(OUTPUT_BYTES + 1 - len(body))
+        if not chunk:
+            return bytes(body), False
+        body += chunk
+    return bytes(body[:OUTPUT_BYTES]), True
+
+
+def _shown(start: bytes, *, is_truncated: bool) -> str | dict[str, str]:
+    """As text if it is UTF-8, else in base64."""
+    try:
+        return start.decode()
+    except UnicodeDecodeError as error:
+        if is_truncated and error.start > len(start) - 4:
+            return start[: error.start].decode()  # the cut went through a character
+        return {"base64": b64encode(start).decode()}
+
+
+def _headers_in(response: aiohttp.ClientResponse, reveal: Revealed) -> dict[str, str]:
+    """Repeated ones joined as RFC 9110 allows; capped like the body."""
+    headers: dict[str, str] = {}
+    room = OUTPUT_BYTES
+    for name, text in response.headers.items():
+        room -= len(name) + len(text)
+        if room < 0:
+            break
+        key = reveal.without_in(storable(name))
+        clean = HIDDEN if is_sensitive(name) else reveal.without_in(storable(text))
+        headers[key] = f"{headers[key]}, {clean}" if key in headers else clean
+    return headers
+
+
+def _retry_after(response: aiohttp.ClientResponse, now: datetime) -> timedelta | None:
+    """`Retry-After`, in seconds or as a date (RFC 9110 10.2.3); at most a day, and never back.
+
+    A date is compared with the `Date` of the same answer: the server means its own clock, which
+    need not be ours.
+    """
+    text = response.headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"[0-9]{1,9}", text):
+        return min(timedelta(seconds=int(text)), _LONGEST_RETRY_AFTER)
+    at = _date(text)
+    if at is None:
+        return None
+    their_now = _date(response.headers.get("Date", "")) or now
+    return min(max(at - their_now, timedelta(0)), _LONGEST_RETRY_AFTER)
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        at = parsedate_to_datetime(text)
+        return at if at.tzinfo else at.replace(tzinfo=UTC)
+    except (ValueError, OverflowError, IndexError, TypeError):
+        return None

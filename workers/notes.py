@@ -1,0 +1,121 @@
+"""What attempts tell while they run: progress, and the last lines of what they write.
+
+Kept in memory until the attempt ends; its record then has the final state. Whoever shows it to the
+world meanwhile (`workers.telling`) asks for what has changed. An attempt that tells nothing has no
+note. May be written by any thread.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from pipeline.domain.job import Job
+from pipeline.ports import LiveNote, Progress
+
+LIVE_BYTES = 16 * 1024
+_LINE_CHARS = 4000
+_NOTE_CHARS = 500
+
+
+class Note:
+    """What one attempt has told so far."""
+
+    def __init__(
+        self, job: Job, on_change: Callable[["Note"], None], clean: Callable[[bytes], bytes]
+    ) -> None:
+        self.job_id, self.attempt = job.id, job.attempt
+        self._progress: Progress | None = None
+        self._log = bytearray()
+        self._on_change = on_change
+        self._clean = clean
+        self._lock = threading.Lock()
+        self.is_closed = False
+
+    def close(self) -> None:
+        """Whatever is told from now on is told to nobody: its attempt has ended."""
+        self.is_closed = True
+
+    def progress(self, fraction: float, note: str | None = None) -> None:
+        """So much is done, from 0 to 1."""
+        text = None if note is None else _storable(str(note)[:_NOTE_CHARS])
+        if not self.is_closed:
+            self._progress = Progress(float(fraction), text)
+            self._on_change(self)
+
+    def line(self, text: str) -> None:
+        """One more line of its log."""
+        self.write(_storable(str(text)[:_LINE_CHARS]).encode() + b"\n")
+
+    def write(self, data: bytes) -> None:
+        """More output; only its tail is kept."""
+        if self.is_closed:
+            return
+        with self._lock:
+            self._log += data
+            if len(self._log) > LIVE_BYTES:
+                del self._log[:-LIVE_BYTES]
+        self._on_change(self)
+
+    @property
+    def live(self) -> LiveNote:
+        """As it is now."""
+        with self._lock:
+            log = bytes(self._log)
+        return LiveNote(self._progress, _storable(self._clean(log).decode(errors="replace")))
+
+    def report(self) -> dict[str, object]:
+        """What its record shall say of it; nothing if nothing was told."""
+        live, told = self.live, dict[str, object]()
+        if live.progress is not None:
+            told["progress"] = {"fraction": live.progress.fraction, "note": live.progress.note}
+        if live.log:
+            told["log"] = live.log
+        return told
+
+
+class Notes:
+    """The notes of all attempts that run here."""
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[str, int], Note] = {}
+        self._changed: dict[tuple[str, int], Note] = {}
+        self._lock = threading.Lock()
+        self.on_news: Callable[[], None] = lambda: None
+        """Called, by any thread, when there is something to tell and there was nothing before."""
+
+    @contextmanager
+    def of(self, job: Job, clean: Callable[[bytes], bytes] = bytes) -> Iterator[Note]:
+        """The note of this attempt, while its code runs; `clean` takes secrets out of its log."""
+        note = Note(job, self._note_changed, clean)
+        try:
+            yield note
+        finally:
+            note.close()
+            with self._lock:
+                self._told.pop((job.id, job.attempt), None)
+                self._changed.pop((job.id, job.attempt), None)
+
+    def take_changed(self) -> Sequence[Note]:
+        """Those that have changed since they were last taken."""
+        with self._lock:
+            changed, self._changed = self._changed, {}
+        return list(changed.values())
+
+    def told(self) -> Sequence[Note]:
+        """Those of running attempts that ever told something."""
+        with self._lock:
+            return list(self._told.values())
+
+    def _note_changed(self, note: Note) -> None:
+        name = (note.job_id, note.attempt)
+        with self._lock:
+            if note.is_closed:  # by the loop, while a thread was in here
+                return
+            is_news = not self._changed
+            self._told[name] = self._changed[name] = note
+        if is_news:
+            self.on_news()
+
+
+def _storable(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
