@@ -77,11 +77,13 @@ class HeartbeatCall(_Body):
 
 
 class LogCall(_Body):
-    """What it has written since the last time."""
+    """What it has written since the last time, and how much of the work is done, from 0 to 1."""
 
     attempt: Number
     lease: Word
-    text: Annotated[str, Field(max_length=LOG_CHARS)]
+    text: Annotated[str, Field(max_length=LOG_CHARS)] = ""
+    progress: Annotated[float, Field(ge=0, le=1)] | None = None
+    note: Annotated[str, Field(max_length=500)] | None = None
 
 
 class ErrorCall(_Body):

@@ -17,11 +17,12 @@ from pipeline.domain.errors import Conflict, NotFound, Unavailable
 from pipeline.domain.execution import Ending, ErrorInfo, Execution, TimedOut, conclude
 from pipeline.domain.job import Job
 from pipeline.domain.states import State
-from pipeline.ports import Attempt, Lease
+from pipeline.ports import Attempt, Lease, LiveNote, Progress
 from pipeline.telemetry import ENDED, LEASES_LOST, log
 
 _LOG_LEASES = 3
 """Lines are kept for so many leases after the last: until somebody records the attempt."""
+_SHOWN_CHARS = 16 * 1024
 _log = log(__name__)
 
 
@@ -88,7 +89,20 @@ async def write(job_id: str, call: LogCall, deps: GatewayDeps) -> None:
     attempt = Attempt(job_id, call.attempt, call.lease)
     if attempt not in await deps.store.running([attempt]):
         raise Conflict(f"attempt {call.attempt} of job {job_id} does not run under this lease")
-    await deps.http_workers.write_log(attempt, call.text, deps.lease * _LOG_LEASES)
+    if call.text:
+        await deps.http_workers.write_log(attempt, call.text, deps.lease * _LOG_LEASES)
+    with suppress(Unavailable):  # shown while it runs; the record does not need it
+        await _show(attempt, call, deps)
+
+
+async def _show(attempt: Attempt, call: LogCall, deps: GatewayDeps) -> None:
+    """What the running attempt has told: the new progress, or the last, and the end of its log."""
+    name = (attempt.job_id, attempt.attempt)
+    before = (await deps.live.told([name])).get(name, LiveNote())
+    progress = before.progress if call.progress is None else Progress(call.progress, call.note)
+    written = await deps.http_workers.log(attempt)
+    note = LiveNote(progress, written[-_SHOWN_CHARS:])
+    await deps.live.tell({name: note}, deps.lease * _LOG_LEASES)
 
 
 async def finish(job_id: str, call: ResultCall, deps: GatewayDeps) -> Execution:

@@ -35,7 +35,8 @@ async def anything(_: Job) -> bool:
 
 
 async def cancel(job_id: str, store: JobStore, clock: Clock) -> Job:
-    """Cancel a job, also while it runs (its worker stops it at the next heartbeat).
+    """Cancel a job, also while it runs (its worker stops it at the next heartbeat, or
+    when it is nudged).
 
     Raises `NotFound`, or `Conflict` if it had already succeeded or died. A cancel that finds the
     job moved on reads again until the job is final (H9): a start may win between our look and our

@@ -871,6 +871,14 @@ class LeaseQueue(Protocol):
         """Write `dueq:worker:<id>`; it vanishes `ttl` after the last call."""
         ...
 
+    async def nudge(self, worker: str) -> None:
+        """Something that it runs was ended by somebody else: it looks now, not in a while."""
+        ...
+
+    async def await_nudge(self, worker: str) -> None:
+        """As `await_work`, for a nudge of this worker."""
+        ...
+
     async def retract_worker(self, worker: str) -> None:
         """Delete `dueq:worker:<id>`."""
         ...

@@ -23,8 +23,8 @@ from tests.fakes.http_workers import FakeHttpWorkers
 from tests.fakes.intake import FakeIntake
 from tests.fakes.job_store import FakeJobStore
 from tests.fakes.lease_queue import FakeLeaseQueue
-from tests.fakes.schedule_store import FakeScheduleStore
 from tests.fakes.live_notes import FakeLiveNotes
+from tests.fakes.schedule_store import FakeScheduleStore
 from tests.fakes.sick_targets import FakeSickTargets
 
 

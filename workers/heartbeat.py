@@ -23,6 +23,7 @@ from pipeline.domain.queue_share import told_weights
 from pipeline.ports import Chance, Clock, JobStore, Lease, LeaseQueue, WorkerView
 from pipeline.telemetry import STEP_ERRORS, log
 from workers.attempt import Attempts, Held, Stop
+from workers.bell import Bell
 from workers.options import WorkerOptions
 from workers.patience import Patience
 
@@ -113,6 +114,7 @@ class Pulse:
         self._clock = clock
         self._heartbeat = Heartbeat(options, attempts, clock)
         self._patience = Patience(clock, chance)
+        self._bell = Bell(clock)
         self._period = options.beat
         self._glance = options.lease.total_seconds() / 20
 
@@ -120,19 +122,23 @@ class Pulse:
         """Until cancelled; then say goodbye."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch())
-            group.create_task(self._live())
+            group.create_task(self._live(group))
 
     async def _watch(self) -> None:
         while True:
             wait = self._heartbeat.stop_untrusted()
             await self._clock.sleep(min(wait, self._glance))
 
-    async def _live(self) -> None:
+    async def _live(self, group: asyncio.TaskGroup) -> None:
         failures = 0
         while True:
             try:
                 async with self._ports() as (store, queue):
-                    await self._beat_on(store, queue)
+                    listening = group.create_task(self._listen(queue))
+                    try:
+                        await self._beat_on(store, queue)
+                    finally:
+                        listening.cancel()
             except Exception as error:
                 failures += 1
                 STEP_ERRORS.labels("heartbeat").inc()
@@ -153,9 +159,19 @@ class Pulse:
                     await self._patience.pause(failures)
                     continue
                 passed = self._clock.monotonic() - began_at
-                await self._clock.sleep(max(0.0, self._period - passed))
+                await self._bell.wait(max(0.0, self._period - passed))
         finally:
             await self._say_goodbye(queue)
+
+    async def _listen(self, queue: LeaseQueue) -> None:
+        """Beat at once when somebody says so. A hint: without it, the next beat finds the same."""
+        try:
+            while True:
+                await queue.await_nudge(self._options.id)
+                self._bell.ring()
+        except Exception as error:
+            STEP_ERRORS.labels("nudge").inc()
+            _log.exception("nudge.failed", error=str(error), next="cancels wait for the next beat")
 
     async def _say_goodbye(self, queue: LeaseQueue) -> None:
         with suppress(Unavailable, TimeoutError):

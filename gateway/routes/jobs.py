@@ -1,6 +1,7 @@
 """The jobs that are there: list, look, change, run, cancel, retry, delete, and their attempts."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from hashlib import blake2b
 from typing import Annotated, Any
@@ -122,7 +123,7 @@ async def show_execution(job_id: str, attempt: int, deps: Deps) -> Response:
     response_class=PlainTextResponse,
 )
 async def show_log(job_id: str, attempt: int, deps: Deps) -> Response:
-    """What the attempt wrote: stdout, then stderr, then the long story of its error.
+    """What the attempt wrote: stdout, then stderr; or its log, then the story of its error.
 
     Of one that runs, the last of what it has written by now, half a second old at most.
     """
@@ -141,7 +142,11 @@ async def show_log(job_id: str, attempt: int, deps: Deps) -> Response:
 async def cancel_job(job_id: str, deps: Deps) -> Response:
     """The job, cancelled; 409 if it had ended otherwise."""
     job = await _find(job_id, deps)
-    return await _answer(await operator.cancel(job.id, deps.store, deps.clock), deps)
+    cancelled = await operator.cancel(job.id, deps.store, deps.clock)
+    if cancelled.worker is not None:  # it would notice by itself, with its next heartbeat
+        with suppress(Unavailable):
+            await deps.queue.nudge(cancelled.worker)
+    return await _answer(cancelled, deps)
 
 
 @router.post("/jobs/{job_id}/retry", summary="Redrive a dead or cancelled job")
@@ -231,7 +236,9 @@ async def _told(
 
 
 def _log_of(execution: Execution) -> str:
-    parts = [str(execution.report.get(name) or "") for name in ("stdout", "stderr", "log")]
-    if not any(parts) and execution.error is not None:
-        parts = [execution.error.detail or execution.error.message]
+    parts = [str(execution.report.get(name) or "") for name in ("stdout", "stderr")]
+    if not any(parts):
+        parts = [str(execution.report.get("log") or "")]
+        if execution.error is not None:
+            parts.append(execution.error.detail or execution.error.message)
     return "\n".join(part.rstrip("\n") for part in parts if part) + "\n" if any(parts) else ""

@@ -21,6 +21,7 @@ defaults
     timeout connect 1s
     timeout client 75s
     timeout server 75s
+    option abortonclose
     option redispatch 1
     retries 2
     retry-on conn-failure

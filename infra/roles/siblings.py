@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from infra.exits import Exit
 from infra.local.child import tied_to_parent
@@ -76,8 +77,7 @@ class Siblings:
         """Every signal is passed on: the second one means more than the first."""
         self._stopping.set()
         for child in self._living.values():
-            with suppress(ProcessLookupError):
-                child.send_signal(signal.SIGTERM)
+            _ask_to_stop(child)
 
     async def _keep(self, number: int) -> None:
         """Start it, and again whenever it has died, until they are stopped."""
@@ -98,33 +98,40 @@ class Siblings:
     async def _live(self, number: int) -> str:
         """One life; how it ended, in words."""
         try:
-            child = await self._start(number)
+            child, output = await self._start(number)
         except OSError as error:
             return f"it could not be started: {error}"
         self._living[number] = child
-        if self._stopping.is_set():
-            self._stop()  # it came while it was being started
+        if self._stopping.is_set():  # while it was being started
+            _ask_to_stop(child)
         tail = bytearray()
         async with asyncio.TaskGroup() as group:
-            reader = group.create_task(_pass_on(child.stdout, tail))
+            reader = group.create_task(_pass_on(output.reader, tail))
             code = await child.wait()
             del self._living[number]
             # Its last words; but a command that it has left behind may hold the pipe open.
             await asyncio.wait([reader], timeout=_LAST_WORDS_SECONDS)
             reader.cancel()
+            output.transport.close()
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)  # whatever it has left behind
         return await self._mourn(child.pid, code, tail)
 
-    async def _start(self, number: int) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            *tied_to_parent(self._argv),
-            env=os.environ | self._environment(number),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C in the terminal is for the parent alone
-        )
+    async def _start(self, number: int) -> tuple[asyncio.subprocess.Process, "_Output"]:
+        """The child holds the end that we read, too: if we are killed its pipe does not break, or
+        the first word of its drain, or of a job, would be an error."""
+        ours, theirs = os.pipe()
+        with os.fdopen(ours, "rb", buffering=0), os.fdopen(theirs, "wb", buffering=0):
+            child = await asyncio.create_subprocess_exec(
+                *tied_to_parent(self._argv),
+                env=os.environ | self._environment(number),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=theirs,
+                stderr=theirs,
+                pass_fds=(ours,),
+                start_new_session=True,  # Ctrl-C in the terminal is for the parent alone
+            )
+            return child, await _Output.of(os.dup(ours))
 
     def _environment(self, number: int) -> dict[str, str]:
         """A port that was asked for is the first one's; the usual one is the first that is free."""
@@ -149,10 +156,30 @@ class Siblings:
         return name or f"exit code {code}"
 
 
-async def _pass_on(output: asyncio.StreamReader | None, tail: bytearray) -> None:
+def _ask_to_stop(child: asyncio.subprocess.Process) -> None:
+    with suppress(ProcessLookupError):
+        child.send_signal(signal.SIGTERM)
+
+
+@dataclass(frozen=True, slots=True)
+class _Output:
+    """What a child prints, and how to hear no more of it."""
+
+    reader: asyncio.StreamReader
+    transport: asyncio.BaseTransport
+
+    @classmethod
+    async def of(cls, descriptor: int) -> "_Output":
+        reader = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0)
+        )
+        return cls(reader, transport)
+
+
+async def _pass_on(output: asyncio.StreamReader, tail: bytearray) -> None:
     """What a child prints is what we print; the end of it is kept. Whole lines, if they are not
     longer than a chunk: siblings print at the same time."""
-    assert output is not None
     line = b""
     while chunk := await output.read(65_536):
         tail += chunk

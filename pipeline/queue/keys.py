@@ -128,12 +128,20 @@ WRITTEN = Key(
 DEATH = Key(
     "dueq:death:<id>",
     "string",
-    "how the process of a worker ended, in JSON, as `dueq up` saw it; expires after a day",
+    "how the process of a worker ended, in JSON, as its parent (`dueq up`, `--processes`) saw it; "
+    "expires after a day",
+)
+NUDGE = Key(
+    "dueq:nudge:<id>",
+    "list",
+    "at most one token: this worker should ask MongoDB now which of its jobs are still its own; "
+    "expires after a minute",
 )
 LIVE = Key(
-    "dueq:live:<job id>/<attempt>",
+    "dueq:live:<execution>",
     "string",
-    "what a running attempt has told so far, in JSON: `progress` and the tail of its `log`; expires",
+    "what a running attempt (`<job id>/<attempt>`) has told so far, in JSON: `progress` and the "
+    "tail of its `log`; expires a minute after its worker falls silent",
 )
 DISPATCH_WAKE = Key(
     "dueq:dispatch:wake", "list", "at most one token: one sleeping dispatcher should look"
@@ -152,7 +160,7 @@ SICK_TARGET = Key(
 EVERY_KEY = (
     QUEUES, READY, DELAYED, PRIORITY, LEASED, LEASE, GRANT, PAUSED, OWN_LIMIT,
     LIMITED, WAITS, LIMIT_KEYS, HELD, RUNNING, ACTIVE, SPENT, WAKE, GENERATION,
-    WORKERS, WORKER, WATCHERS, WATCHER, DEATH, LIVE, PROMISE, WRITTEN, DISPATCH_WAKE,
+    WORKERS, WORKER, WATCHERS, WATCHER, DEATH, NUDGE, LIVE, PROMISE, WRITTEN, DISPATCH_WAKE,
     SICK_TARGETS, SICK_TARGET,
 )  # fmt: skip
 

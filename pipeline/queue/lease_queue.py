@@ -45,7 +45,7 @@ from pipeline.queue.batches import (
     return_words,
 )
 from pipeline.queue.connect import Lines, Reply, Word
-from pipeline.queue.keys import DISPATCH_WAKE, QUEUES, SPENT, keys_of
+from pipeline.queue.keys import DISPATCH_WAKE, NUDGE, QUEUES, SPENT, keys_of
 from pipeline.queue.scripts import Script
 from pipeline.queue.server import ServerFacts, facts_of, read_info
 from pipeline.queue.views import QueueViews
@@ -329,6 +329,14 @@ class RedisLeaseQueue:
     async def announce_worker(self, view: WorkerView, ttl: timedelta) -> None:
         """Write `dueq:worker:<id>`; it vanishes `ttl` after the last call."""
         await self._registry.announce(view, ttl)
+
+    async def nudge(self, worker: str) -> None:
+        """This worker looks now."""
+        await self._registry.nudge(worker)
+
+    async def await_nudge(self, worker: str) -> None:
+        """As `await_work`, for a nudge of this worker."""
+        await self._wakeups.wait(NUDGE.of(worker))
 
     async def retract_worker(self, worker: str) -> None:
         """Delete `dueq:worker:<id>`."""

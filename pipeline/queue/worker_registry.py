@@ -15,7 +15,7 @@ from pipeline.domain.instants import from_ms
 from pipeline.ports import Death, WorkerView
 from pipeline.queue import scripts
 from pipeline.queue.connect import Lines, Reply
-from pipeline.queue.keys import DEATH, WORKER, WORKERS
+from pipeline.queue.keys import DEATH, NUDGE, WORKER, WORKERS
 
 _MS = timedelta(milliseconds=1)
 _DAY = 86_400
@@ -46,6 +46,11 @@ class WorkerRegistry:
         """What it says, if it is alive."""
         fields = await self._lines.ask("HGETALL", WORKER.of(worker))
         return _view_of(worker, fields) if fields else None
+
+    async def nudge(self, worker: str) -> None:
+        """Leave it a token; one is enough, and nobody may be there to take it."""
+        key = NUDGE.of(worker)
+        await self._lines.ask_all(("LPUSH", key, "1"), ("LTRIM", key, 0, 0), ("EXPIRE", key, 60))
 
     async def retract(self, worker: str) -> None:
         """Forget it at once."""

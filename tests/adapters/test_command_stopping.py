@@ -88,8 +88,9 @@ async def test_a_timeout_ends_a_family_that_ignores_term_within_a_second(tmp_pat
     took = loop.time() - began
     executor.close()
     assert isinstance(ending, TimedOut)
-    assert 1 <= took < 2
-    assert not any(is_alive(pid) for pid in pids_in(tmp_path / "pids"))
+    assert 1 <= took < 2.5
+    family = pids_in(tmp_path / "pids")
+    await eventually(lambda: not any(is_alive(pid) for pid in family), timeout=1)
 
 
 async def test_a_cancel_ends_a_command_that_ignores_term_within_a_second(tmp_path: Path) -> None:
@@ -102,7 +103,7 @@ async def test_a_cancel_ends_a_command_that_ignores_term_within_a_second(tmp_pat
         async with asyncio.timeout(1):
             await running
     assert running.cancelled()
-    assert not any(is_alive(pid) for pid in family)
+    await eventually(lambda: not any(is_alive(pid) for pid in family), timeout=1)
     executor.close()
 
 

@@ -642,3 +642,16 @@ async def test_a_dispatcher_is_woken_when_a_pending_job_was_written(world: World
         waiting = dispatchers.create_task(world.queue.await_dispatch())
         await world.queue.wake_dispatcher()
         await asyncio.wait_for(waiting, 5)
+
+
+async def test_a_nudge_reaches_its_worker_also_one_that_was_not_listening(world: World) -> None:
+    await world.queue.nudge("w1")
+    await world.queue.nudge("w1")
+    await asyncio.wait_for(world.queue.await_nudge("w1"), 5)
+    async with asyncio.TaskGroup() as workers:
+        waiting = workers.create_task(world.queue.await_nudge("w1"))
+        await world.queue.nudge("w2")
+        await asyncio.sleep(0)
+        assert not waiting.done(), "two nudges are one, and another's is none of ours"
+        await world.queue.nudge("w1")
+        await asyncio.wait_for(waiting, 5)

@@ -25,7 +25,8 @@ COMMAND = """
 job=$(cat)
 attempt=$(echo "$job" | sed 's/.*"attempt":\\([0-9]*\\).*/\\1/')
 case $job in
-  *'"payload":"fails once"'*) echo "attempt $attempt, \\"quoted\\""; [ "$attempt" != 1 ] || exit 3 ;;
+  *'"payload":"fails once"'*)
+    echo "attempt $attempt, \\"quoted\\""; [ "$attempt" != 1 ] || exit 3 ;;
   *'"payload":"hangs once"'*) echo $$ >"hung.$attempt"; [ "$attempt" != 1 ] || exec sleep 300 ;;
   *'"payload":"waits once"'*)
     echo $$ >"waiting.$attempt"; [ "$attempt" != 1 ] || until [ -e go ]; do sleep 0.1; done ;;
@@ -48,11 +49,12 @@ class Shell:
 
 @dataclass(frozen=True)
 class World:
-    """A system that has no other worker for the queue `shell`."""
+    """A system that has no other worker for the queue."""
 
     system: Up
     folder: Path
     stack: ExitStack
+    queue: str
 
     def worker(self) -> Shell:
         """One more."""
@@ -62,7 +64,7 @@ class World:
     def submit(self, payload: str) -> str:
         """A job for the shell; its id."""
         retry = {"backoff": "fixed", "base": 0.2, "jitter": "none"}
-        body = json.dumps({"queue": "shell", "payload": payload, "retry": retry})
+        body = json.dumps({"queue": self.queue, "payload": payload, "retry": retry})
         job_id: str = self.system.json("job", "submit", "-", stdin=body)["id"]
         return job_id
 
@@ -70,6 +72,11 @@ class World:
         """As it is."""
         shown: Mapping[str, Any] = self.system.json("job", "show", job_id)
         return shown
+
+    def is_waiting(self, worker: Shell) -> bool:
+        """Whether it is registered, and has no errors to tell of."""
+        listed = self.system.json("worker", "list")["items"]
+        return any(each["pid"] == worker.process.pid for each in listed)
 
     def ends(self, job_id: str) -> Callable[[], bool]:
         """Whether it has succeeded."""
@@ -80,7 +87,7 @@ class World:
 def running(world: World, log: Path) -> Iterator["subprocess.Popen[str]"]:
     with log.open("w") as output:
         process = subprocess.Popen(
-            ["sh", "-x", "worker.sh", "shell", "sh", str(world.folder / "command.sh")],
+            ["sh", "worker.sh", world.queue, "sh", str(world.folder / "command.sh")],
             cwd=world.folder, env=clean_environment(DUEQ_URL=world.system.http),
             stdout=output, stderr=output, start_new_session=True, text=True,
         )  # fmt: skip
@@ -106,7 +113,7 @@ def world(system: Up, tmp_path: Path) -> Iterator[World]:
     (tmp_path / "worker.sh").write_text(blocks("sh"))
     (tmp_path / "command.sh").write_text(COMMAND)
     with ExitStack() as stack:
-        yield World(system, tmp_path, stack)
+        yield World(system, tmp_path, stack, f"shell-{tmp_path.name[-30:]}")
     for pid in pids_in(tmp_path):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -127,7 +134,8 @@ async def test_a_job_runs_in_shell_and_its_output_is_its_log(world: World) -> No
     await eventually(world.ends(job_id), timeout=LONG)
     assert world.system.dueq("job", "logs", job_id).stdout == "done\n"
     listed = world.system.json("worker", "list")["items"]
-    assert [each["queues"] for each in listed if each.get("over") == "http"] == [["shell"]]
+    (ours,) = [each for each in listed if each["queues"] == [world.queue]]
+    assert ours["over"] == "http"
 
 
 async def test_a_job_that_fails_in_shell_is_tried_again(world: World) -> None:
@@ -145,6 +153,7 @@ async def test_a_job_whose_worker_is_killed_is_lost_and_runs_again(world: World)
     job_id = world.submit("hangs once")
     await eventually((world.folder / "hung.1").exists, timeout=LONG)
     killed.process.kill()  # the shell alone: the rest of it must not keep the job
+    killed.process.wait()
     world.worker()
     await eventually(world.ends(job_id), timeout=LONG)
     assert [each["outcome"] for each in attempts(world, job_id)] == ["lost", "succeeded"]
@@ -163,6 +172,17 @@ async def test_the_late_result_of_a_worker_that_was_frozen_is_refused(world: Wor
     await eventually(lambda: f"{job_id}: 409" in frozen.log.read_text(), timeout=LONG)
     assert [each["outcome"] for each in attempts(world, job_id)] == ["lost", "succeeded"]
     assert world.job(job_id)["status"] == "succeeded"
+
+
+async def test_a_worker_that_is_killed_while_it_waits_takes_no_job_along(world: World) -> None:
+    killed = world.worker()
+    await eventually(lambda: world.is_waiting(killed), timeout=LONG)
+    killed.signal(signal.SIGKILL)
+    killed.process.wait()
+    job_id = world.submit("anything")  # starting the command takes longer than a look of a gateway
+    world.worker()
+    await eventually(world.ends(job_id), timeout=LONG)
+    assert [each["outcome"] for each in attempts(world, job_id)] == ["succeeded"]
 
 
 def attempts(world: World, job_id: str) -> list[Mapping[str, Any]]:

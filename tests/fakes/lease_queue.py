@@ -509,6 +509,15 @@ class FakeLeaseQueue(Faulty):
         """As the port says."""
         self._wakeups.leave(_DISPATCH)
 
+    @may_fail
+    async def nudge(self, worker: str) -> None:
+        """As the port says."""
+        self._wakeups.leave(f"nudge {worker}")
+
+    async def await_nudge(self, worker: str) -> None:
+        """As the port says."""
+        await self._wait(f"nudge {worker}")
+
     async def _wait(self, name: str) -> None:
         if self.down:
             await self._clock.sleep(1)

@@ -221,7 +221,7 @@ def test_every_flaw_is_told_at_once() -> None:
         ({"amqp": {"headers": {"k" * 256: 1}}}, f"/amqp/headers/{'k' * 256}"),
         ({"retry": {"backoff": {"a": 1}}}, "/retry/backoff"),
         ({"retry": {"backoff": [1, "x"]}}, "/retry/backoff/1"),
-        ({"command": {"a": 1}}, "/command"),
+        ({"command": {"a": 1}}, "/command/a"),
         ({"command": ["a", 1]}, "/command/1"),
         ({"tags": ["ok", "not ok"]}, "/tags/1"),
         ({"http": {"url": "http://x", "a/b": 1}}, "/http/a~1b"),

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest_asyncio
 
 from pipeline.domain.execution import Outcome
 from pipeline.domain.states import State
-from pipeline.ports import WatcherView, WorkerView
+from pipeline.ports import LiveNote, Progress, WatcherView, WorkerView
 from pipeline.watchers.reaper import Reaper
 from tests.fakes.clock import START
+from tests.fakes.live_notes import FakeLiveNotes
 from tests.gateway_world import Answer, GatewayWorld, gateway_world
 
 LEASE = timedelta(seconds=30)
@@ -42,8 +44,8 @@ class Shell:
         held = [{"id": job["id"], "attempt": job["attempt"], "lease": job["lease"]} for job in jobs]
         return await self.world.post("/api/workers/heartbeat", {"worker": "w-1", "jobs": held})
 
-    async def write(self, job: Job, text: str) -> Answer:
-        body = {"attempt": job["attempt"], "lease": job["lease"], "text": text}
+    async def write(self, job: Job, text: str, **more: Any) -> Answer:
+        body = {"attempt": job["attempt"], "lease": job["lease"], "text": text} | more
         return await self.world.post(f"/api/jobs/{job['id']}/log", body)
 
     async def end(self, job: Job, **body: Any) -> Answer:
@@ -427,3 +429,13 @@ async def test_watchers_are_listed(shell: Shell) -> None:
                 "last_seen_at": "2026-01-01T12:00:00.000Z",
             }
         ]  # fmt: skip
+
+
+async def test_progress_and_log_are_seen_while_the_job_runs(shell: Shell) -> None:
+    live = FakeLiveNotes()
+    shell.world.app.state.deps = replace(shell.world.app.state.deps, live=live)
+    job_id = await shell.queued()
+    job = await shell.job()
+    await shell.write(job, "one\n", progress=0.5, note="row 21")
+    await shell.write(job, "two\n")
+    assert live.notes == {(job_id, 1): LiveNote(Progress(0.5, "row 21"), "one\ntwo\n")}

@@ -104,6 +104,22 @@ async def test_a_cancelled_job_is_stopped_within_a_third_of_the_lease(world: Wor
     assert world.outcome(job_id) is Outcome.CANCELLED
 
 
+async def test_a_worker_that_is_nudged_stops_a_cancelled_job_at_once(world: WorkerWorld) -> None:
+    job_id = await world.submit(task="gated")
+    async with world.running(a_worker(world)):
+        await world.until(lambda: world.starts)
+        await world.clock.run(1)
+        cancelled = conclude(world.job(job_id), Cancelled(), finished_at=world.clock.now(), lot=0)
+        await world.store.settle(await world.store.record([cancelled]))
+        worker = world.job(job_id).worker
+        assert worker is not None
+        await world.queue.nudge(worker)
+
+        await world.clock.run(0.1)
+
+        assert world.stopped == [job_id]
+
+
 async def test_an_attempt_that_was_reaped_is_stopped_and_records_nothing(
     world: WorkerWorld,
 ) -> None:

@@ -80,9 +80,9 @@ async def test_an_outage_loses_nothing_for_good() -> None:
     world = World()
     async with world.telling():
         with world.notes.of(a_job(id="j")) as note:
-            world.live.outage = True
+            world.live.go_down()
             note.line("hello")
             await world.clock.run(2)
-            world.live.outage = False
+            world.live.come_back()
             await world.clock.run(45)
             assert world.live.notes["j", 1].log == "hello\n"

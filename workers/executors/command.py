@@ -89,7 +89,7 @@ class CommandExecutor:
         try:
             await self._spawn(process, work, given)
         except asyncio.CancelledError:
-            process.kill()
+            process.abandon()
             raise
         self._guardian.started(process.group)
         return process
@@ -158,11 +158,14 @@ class _Process(asyncio.SubprocessProtocol):
         self.stdout, self.stderr, self._stdin = stdout, stderr, stdin
         self.exited, self._drained = asyncio.Event(), asyncio.Event()
         self._group: int | None = None
+        self._is_abandoned = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's is one in all but name.
         self._transport = cast("asyncio.SubprocessTransport", transport)
         self._group = self._transport.get_pid()
+        if self._is_abandoned:
+            self._signal(signal.SIGKILL)
         if self._stdin is not None:
             # Written as it is read; who never reads it, or has gone, does not hold us up.
             pipe = cast("asyncio.WriteTransport", self._transport.get_pipe_transport(0))
@@ -201,8 +204,9 @@ class _Process(asyncio.SubprocessProtocol):
         finally:
             self._transport.close()
 
-    def kill(self) -> None:
-        """At once, if it has begun at all."""
+    def abandon(self) -> None:
+        """Killed at once, or as soon as it is known to us: it may be forked by now."""
+        self._is_abandoned = True
         self._signal(signal.SIGKILL)
 
     def _signal(self, which: signal.Signals) -> None:

@@ -1,0 +1,243 @@
+"""Running jobs seen, stopped and frozen, on real servers."""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+
+from tests.e2e.running import Up, clean_environment, command, is_alive, up
+from tests.support import eventually
+
+TASKS = """
+import asyncio, os, threading, time
+from pathlib import Path
+from pydantic import BaseModel
+from workers import Context, task
+
+
+class Work(BaseModel):
+    folder: Path
+
+
+def begin(payload, context):
+    (payload.folder / f"pid-{context.attempt}").write_text(str(os.getpid()))
+
+
+async def wait_for(payload, context):
+    begin(payload, context)
+    context.progress(0.5, "waiting")
+    context.log("waiting for go")
+    while not (payload.folder / "go").exists():
+        await asyncio.sleep(0.02)
+    return f"attempt {context.attempt}"
+
+
+@task("coroutine")
+async def coroutine(payload: Work, context: Context):
+    return await wait_for(payload, context)
+
+
+@task("thread")
+def thread(payload: Work, context: Context):
+    return asyncio.run(wait_for(payload, context))
+
+
+@task("process", process=True)
+async def process(payload: Work, context: Context):
+    return await wait_for(payload, context)
+
+
+@task("parent")
+async def parent(payload, context: Context):
+    return await context.submit({"payload": payload})
+"""
+
+COMMAND = """
+echo $$ >{0}/pid-$DUEQ_ATTEMPT
+echo waiting for go
+until test -e {0}/go; do sleep 0.02; done
+echo attempt $DUEQ_ATTEMPT >>{0}/done
+"""
+
+KINDS = ["coroutine", "thread", "process", "command"]
+
+
+@pytest.fixture(scope="module")
+def patchy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """A system with short leases; the tests bring workers of their own."""
+    with up(tmp_path_factory.mktemp("patchy"), DUEQ_LEASE_SECONDS="2") as running:
+        yield running
+
+
+@contextmanager
+def worker(
+    system: Up,
+    folder: Path,
+    queue: str,
+    name: str,
+    lease: int = 2,
+    allow: str = "--allow-commands",
+) -> Iterator["subprocess.Popen[bytes]"]:
+    (folder / "mine.py").write_text(TASKS)
+    urls = {
+        f"DUEQ_{name.upper()}_URL": str(system.line[name]) for name in ("amqp", "mongo", "redis")
+    }
+    environment = clean_environment(DUEQ_HTTP_PORT="0", DUEQ_LEASE_SECONDS=str(lease), **urls)
+    with (folder / f"{name}.log").open("w") as log:
+        process = subprocess.Popen(
+            command("worker", "--queue", queue, "--import", "mine", allow),
+            cwd=folder, env=environment, stderr=log,
+        )  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+            process.wait()
+
+
+def a_job(kind: str, queue: str, folder: Path) -> dict[str, Any]:
+    asked: dict[str, Any] = {"queue": queue, "timeout": 60}
+    if kind == "command":
+        return asked | {"command": COMMAND.format(folder)}
+    return asked | {"task": kind, "payload": {"folder": str(folder)}}
+
+
+def submit(system: Up, job: dict[str, Any]) -> str:
+    job_id: str = system.json("job", "submit", "--file", "-", stdin=json.dumps(job))["id"]
+    return job_id
+
+
+def get(system: Up, path: str) -> str:
+    with urlopen(f"{system.http}/api/jobs/{path}", timeout=10) as answer:
+        text: str = answer.read().decode()
+    return text
+
+
+def show(system: Up, job_id: str) -> dict[str, Any]:
+    shown: dict[str, Any] = json.loads(get(system, job_id))
+    return shown
+
+
+def outcomes(system: Up, job_id: str) -> list[str]:
+    return [each["outcome"] for each in json.loads(get(system, f"{job_id}/executions"))["items"]]
+
+
+def events(folder: Path, name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / f"{name}.log").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_worker_that_was_frozen_past_its_lease_is_refused_and_that_is_written_down(
+    patchy: Up, tmp_path: Path, kind: str
+) -> None:
+    queue = f"frozen-{kind}"
+    job_id = submit(patchy, a_job(kind, queue, tmp_path))
+    with worker(patchy, tmp_path, queue, "first") as first:
+        await eventually((tmp_path / "pid-1").exists, timeout=30)
+        os.kill(first.pid, signal.SIGSTOP)
+        with worker(patchy, tmp_path, queue, "second"):
+            await eventually((tmp_path / "pid-2").exists, timeout=30)
+            (tmp_path / "go").touch()
+            ended = partial(is_in, patchy, job_id, "succeeded")
+            await eventually(ended, timeout=30)
+            os.kill(first.pid, signal.SIGCONT)
+            await eventually(partial(was_refused, tmp_path, job_id), timeout=20)
+    shown = show(patchy, job_id)
+    assert (shown["status"], shown["attempt"]) == ("succeeded", 2)
+    assert outcomes(patchy, job_id) == ["lost", "succeeded"]
+    if kind != "command":
+        assert shown["result"] == "attempt 2"
+
+
+def is_in(system: Up, job_id: str, status: str) -> bool:
+    return bool(show(system, job_id)["status"] == status)
+
+
+def was_refused(folder: Path, job_id: str) -> bool:
+    """Stopped because its lease was lost, or its result refused because another stands."""
+    told: Callable[[dict[str, Any]], bool] = lambda line: (  # noqa: E731
+        (line["event"] == "lease.lost" and line["job"] == job_id)
+        or (line["event"] == "record.refused" and line["execution"] == f"{job_id}/1")
+    )
+    return any(map(told, events(folder, "first")))
+
+
+@pytest.mark.parametrize("kind", ["coroutine", "process", "command"])
+async def test_what_a_running_job_tells_is_seen_and_a_cancel_stops_it(
+    patchy: Up, tmp_path: Path, kind: str
+) -> None:
+    queue = f"seen-{kind}"
+    job_id = submit(patchy, a_job(kind, queue, tmp_path))
+    with worker(patchy, tmp_path, queue, "first") as first:
+        log = partial(get, patchy, f"{job_id}/executions/1/log")
+        await eventually((tmp_path / "pid-1").exists, timeout=30)
+        await eventually(lambda: log() == "waiting for go\n", timeout=5)
+        if kind != "command":
+            assert show(patchy, job_id)["progress"] == {"fraction": 0.5, "note": "waiting"}
+        pid = int((tmp_path / "pid-1").read_text())
+        patchy.json("job", "cancel", job_id)
+        if pid != first.pid:
+            await eventually(lambda: not is_alive(pid), timeout=5)
+    assert outcomes(patchy, job_id) == ["cancelled"]
+    assert log() == "waiting for go\n"
+
+
+@pytest.mark.parametrize("kind", ["process", "command"])
+async def test_a_killed_worker_leaves_nothing_and_the_job_runs_again(
+    patchy: Up, tmp_path: Path, kind: str
+) -> None:
+    queue = f"killed-{kind}"
+    job_id = submit(patchy, a_job(kind, queue, tmp_path))
+    with worker(patchy, tmp_path, queue, "first") as first:
+        await eventually((tmp_path / "pid-1").exists, timeout=30)
+        pid = int(await eventually((tmp_path / "pid-1").read_text))
+        first.kill()
+        first.wait()
+        await eventually(lambda: not is_alive(pid), timeout=2)
+    (tmp_path / "go").touch()
+    with worker(patchy, tmp_path, queue, "second"):
+        await eventually(partial(is_in, patchy, job_id, "succeeded"), timeout=30)
+    assert outcomes(patchy, job_id) == ["lost", "succeeded"]
+
+
+async def test_a_worker_with_a_list_of_commands_runs_no_others(patchy: Up, tmp_path: Path) -> None:
+    fine, shell = (
+        submit(patchy, {"queue": "listed", "command": command})
+        for command in (["printf", "hi"], "printf hi")
+    )
+    with worker(patchy, tmp_path, "listed", "first", allow="--allow-command=printf"):
+        await eventually(partial(is_in, patchy, fine, "succeeded"), timeout=30)
+        await eventually(partial(is_in, patchy, shell, "dead"), timeout=30)
+    assert show(patchy, shell)["last_error"]["type"] == "forbidden_command"
+    assert show(patchy, shell)["reason"] == "not_retryable"
+
+
+async def test_a_task_submits_a_job_that_runs(patchy: Up, tmp_path: Path) -> None:
+    job_id = submit(patchy, {"task": "parent", "queue": "parents", "payload": [1, 2]})
+    with worker(patchy, tmp_path, "parents", "first"):
+        await eventually(partial(is_in, patchy, job_id, "succeeded"), timeout=30)
+    child = show(patchy, job_id)["result"]
+    await eventually(partial(is_in, patchy, child, "succeeded"), timeout=30)
+    assert show(patchy, child)["result"] == [1, 2]
+
+
+@pytest.mark.parametrize("kind", ["process", "command"])
+async def test_a_cancel_stops_the_work_within_a_second_however_long_the_lease(
+    system: Up, tmp_path: Path, kind: str
+) -> None:
+    queue = f"hasty-{kind}"
+    job_id = submit(system, a_job(kind, queue, tmp_path))
+    with worker(system, tmp_path, queue, "first", lease=60):
+        pid = int(await eventually((tmp_path / "pid-1").read_text, timeout=30))
+        request = Request(f"{system.http}/api/jobs/{job_id}/cancel", method="POST")
+        with urlopen(request, timeout=10):
+            await eventually(lambda: not is_alive(pid), timeout=1)

@@ -1,0 +1,72 @@
+"""Commands and tasks as their pages in the docs show them, through a whole system."""
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.programs import require
+from tests.e2e.running import ROOT, Up, clean_environment, command, up
+
+COMMANDS, TASKS = (
+    (ROOT / "docs" / "how-to" / f"{name}.md").read_text() for name in ("commands", "tasks")
+)
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """The blocks of a language."""
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def documented(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """With the tasks and the secret of the pages."""
+    require("curl")
+    folder: Path = tmp_path_factory.mktemp("pages")
+    (folder / "reports.py").write_text(blocks(TASKS, "python")[0])
+    secrets = dict(re.findall(r"^export (DUEQ_SECRET_\w+)=(\S+)$", COMMANDS, re.MULTILINE))
+    with up(folder, "--import", "reports", **secrets) as running:
+        yield running
+
+
+def printed(system: Up, page: str) -> str:
+    """What the lines of a page print."""
+    lines = "\n".join(blocks(page, "sh"))
+    ran = subprocess.run(
+        ["bash", "-c", f"set -e\ndueq() {{ {shlex.join(command())} \"$@\"; }}\n{lines}"],
+        cwd=system.folder, env=clean_environment(DUEQ_URL=system.http), capture_output=True,
+        text=True, timeout=110, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
+
+
+def test_every_line_of_the_page_on_commands_works(documented: Up) -> None:
+    text = printed(documented, COMMANDS)
+    assert text.count("succeeded") >= 3
+    assert text.endswith(("step 1\nstep 2\n", "step 1\nstep 2\nstep 3\n"))
+    assert "let-me-in" not in text
+
+
+def test_every_line_of_the_page_on_tasks_works(documented: Up) -> None:
+    text = printed(documented, TASKS)
+    assert text.count("succeeded") >= 3
+    assert "bad_payload" in text
+    assert "exit code 6" in text
+    assert re.search(r'"progress":{"fraction":0\.\d+,"note":"page \d"}', text)
+    assert re.search(r"page \d of 8\n$", text)
+
+
+def test_the_tests_of_the_page_on_tasks_pass(documented: Up) -> None:
+    (documented.folder / "test_reports.py").write_text(blocks(TASKS, "python")[1])
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_reports.py"],
+        cwd=documented.folder, env=clean_environment(), capture_output=True, text=True,
+        timeout=110, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout
+    assert "2 passed" in ran.stdout
