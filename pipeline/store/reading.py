@@ -60,14 +60,22 @@ class Reading:
         return {(record.job_id, record.attempt): record for record in records}
 
     async def counts(self) -> Mapping[State, int]:
-        """Exact where an index counts; succeeded is the rest of the estimated whole."""
+        """Exact where an index counts; succeeded is the rest of the estimated whole.
+
+        The whole is what is there by now, its parts are what a majority has. So the parts are
+        counted causally after the whole: a job that is just being inserted must not be in the whole
+        and in no part.
+        """
         counts: dict[State, int] = {}
         with translated():
-            total = await self._jobs.estimated_document_count()
-            buried = await self._jobs.count_documents({"buried_at": {"$exists": True}})
-            for state in sorted(VISIBLE_STATES - {State.SUCCEEDED}):
-                counts[state] = await self._jobs.count_documents(_all_in(state))
-        counts[State.SUCCEEDED] = max(0, total - buried - sum(counts.values()))
+            async with await self._jobs.database.client.start_session() as session:
+                whole = await self._jobs.database.command("count", self._jobs.name, session=session)
+                grave = {"buried_at": {"$exists": True}}
+                buried = await self._jobs.count_documents(grave, session=session)
+                for state in sorted(VISIBLE_STATES - {State.SUCCEEDED}):
+                    found = self._jobs.count_documents(_all_in(state), session=session)
+                    counts[state] = await found
+        counts[State.SUCCEEDED] = max(0, whole["n"] - buried - sum(counts.values()))
         return counts
 
     # -- reconcile -------------------------------------------------------------------------

@@ -105,3 +105,19 @@ async def test_a_host_minutes_ahead_does_not_put_off_what_is_to_run_again(
     server = await store.server_time()
     assert again.state is State.PENDING
     assert server - SLACK < again.due_at - record.decision.delay < server + SLACK
+
+
+async def test_a_job_that_is_being_inserted_is_never_counted_as_one_that_succeeded(
+    store: HeldUp, mongo_url: str
+) -> None:
+    """The whole is counted as it is by now, and a part as a majority has it: between the two lies
+    every write that waits for its journal."""
+    seen = set()
+    with pymongo.MongoClient[Document](mongo_url) as client:
+        jobs = client.get_default_database()["jobs"].with_options(
+            write_concern=pymongo.WriteConcern(w=1, j=False)
+        )
+        for number in range(100):
+            jobs.insert_one({"_id": str(number), "state": State.PENDING.value})
+            seen.add((await store.counts())[State.SUCCEEDED])
+    assert seen == {0}
