@@ -22,6 +22,13 @@ from gateway.routes.submit import Submit
 from pipeline.stats import Stats
 
 __all__ = ["GatewayDeps", "create_app"]
+_JOBS = ("batch", "cancel", "delete", "retry")
+_ONLY_POSTED = (
+    *(f"{prefix}/jobs/{word}" for prefix in ("/api", "") for word in _JOBS),
+    "/api/schedules/preview",
+    "/api/schedules/forecast",
+)
+"""Words that stand where an id may stand: of these paths no other method means anything."""
 
 
 def create_app(deps: GatewayDeps) -> FastAPI:
@@ -47,7 +54,7 @@ def create_app(deps: GatewayDeps) -> FastAPI:
     problems.install(app)
     app.state.acceptance = Acceptance(deps, coalescer, lambda: bool(app.state.stopping))
     submit = Submit(deps, app.state.acceptance)
-    _route(app, submit)
+    _route(app, submit, deps)
     app.add_middleware(FastLane, posts=submit.posts)
     app.add_middleware(  # the last one added is the first to see a request
         Guard,
@@ -57,10 +64,11 @@ def create_app(deps: GatewayDeps) -> FastAPI:
     return app
 
 
-def _route(app: FastAPI, submit: Submit) -> None:
+def _route(app: FastAPI, submit: Submit, deps: GatewayDeps) -> None:
     """Every route; those without `/api` are hidden from the description."""
     for path, endpoint in submit.posts.items():
         app.add_route(path, endpoint, methods=["POST"])
+    problems.only_posted(app, _ONLY_POSTED)
     app.include_router(jobs.router, prefix="/api")
     app.include_router(bulk.router, prefix="/api")
     app.include_router(schedules.router, prefix="/api")
@@ -77,6 +85,6 @@ def _route(app: FastAPI, submit: Submit) -> None:
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
-        return describe(generate())
+        return describe(generate(), deps.limits)
 
     app.openapi = openapi  # type: ignore[method-assign]

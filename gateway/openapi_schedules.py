@@ -4,13 +4,26 @@ FastAPI knows the paths and the parameters in them; what goes in and out of the 
 """
 
 from copy import deepcopy
-from typing import Any
 
+from gateway.deps import Limits
+from gateway.openapi_jobs import narrow, patch_of
+from gateway.openapi_shapes import (
+    KEY,
+    REF,
+    Schema,
+    array,
+    instant,
+    maybe,
+    obj,
+    ok,
+    page,
+    ref,
+    takes,
+    tell,
+)
 from pipeline.domain.firing import SkipReason
 from pipeline.domain.schedule import ScheduleSpec
 
-Schema = dict[str, Any]
-_REF = "#/components/schemas/{model}"
 _ID = "019adb2e-7c00-7000-8000-5f3a9c1d2e4b"
 _SPEC = {
     "name": "morning-report",
@@ -94,199 +107,122 @@ _SUBMITTED = {
     "queue": "default",
     "due_at": "2026-11-21T12:00:00.000Z",
 }
-_TOLD: dict[str, tuple[str, str]] = {
-    "403": ("Forbidden", "Origin is another site's"),
-    "404": ("Not Found", f"there is no schedule {_ID}"),
-    "409": ("Conflict", "the idempotency key is that of a job that was deleted"),
-    "412": ("Precondition Failed", "the schedule is at version 3 by now"),
-    "413": ("Request Entity Too Large", "a schedule may have 262144 bytes at most"),
-    "415": ("Unsupported Media Type", "a schedule is application/json"),
-    "422": ("Unprocessable Entity", "/cron: bad day-of-month: it never fires, …"),
-    "503": ("Service Unavailable", "MongoDB is unavailable: …"),
-}
-_FLAW = {
-    "pointer": "/cron",
-    "detail": "bad day-of-month: it never fires, for there is no day 30 in month 2",
-}
-_KEY = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-    "description": "The same key and the same body again is the same thing, made once.",
-}
+_REFUSALS = "403 404 413 415 422 503"
 _MATCH = {
     "name": "If-Match",
     "in": "header",
-    "schema": {"type": "string", "examples": ['"3"']},
+    "schema": {"type": "string", "minLength": 1},
     "description": "Only if the schedule is still at this version (its `ETag`), else 412.",
 }
 
 
-def describe_schedules(schema: Schema) -> None:
-    """Complete the description in place."""
+def describe_schedules(schema: Schema, limits: Limits) -> None:
+    """Complete the description in place; the shapes of jobs are there."""
     components = schema["components"]["schemas"]
     components.update(_components(components))
-    paths, one = schema["paths"], "/api/schedules/{schedule_id}"
-    new = _body({"application/json": "ScheduleSpec"}, _SPEC)
-    patch = _body(
+    paths = schema["paths"]
+    _stored_ones(paths, limits)
+    _fires(paths, limits)
+
+
+def _stored_ones(paths: Schema, limits: Limits) -> None:
+    one = "/api/schedules/{schedule_id}"
+    new = takes({"application/json": "ScheduleSpec"}, _SPEC)
+    patch = takes(
         {"application/merge-patch+json": "SchedulePatch", "application/json": "SchedulePatch"},
         {"cron": "0 8 * * MON-FRI", "job": {"priority": 9}},
     )
-    found, listed = _ok("Schedule", _SCHEDULE), {"items": [_SCHEDULE], "next_cursor": None}
-    _tell(paths["/api/schedules"]["post"], "201", found, "403 413 415 422 503", new, [_KEY])
-    _tell(paths["/api/schedules"]["get"], "200", _ok("Schedules", listed), "422 503")
-    _tell(paths[one]["get"], "200", found, "404 503")
-    _tell(paths[one]["patch"], "200", found, "403 404 412 413 415 422 503", patch, [_MATCH])
+    found, listed = _found(), {"items": [_SCHEDULE], "next_cursor": None}
+    tell(paths["/api/schedules"]["post"], "201", found, "403 413 415 422 503", new, [KEY])
+    tell(paths["/api/schedules"]["get"], "200", ok("Schedules", listed), "403 422 503")
+    narrow(paths["/api/schedules"]["get"], "limit", maximum=limits.page_jobs)
+    tell(paths[one]["get"], "200", found, "403 404 503")
+    tell(paths[one]["patch"], "200", found, f"412 {_REFUSALS}", patch, [_MATCH])
     gone = {"description": "It is gone."}
-    _tell(paths[one]["delete"], "204", gone, "403 404 412 503", None, [_MATCH])
+    tell(paths[one]["delete"], "204", gone, "403 404 412 413 415 503", None, [_MATCH])
     for verb in ("pause", "resume"):
-        _tell(paths[f"{one}/{verb}"]["post"], "200", found, "403 404 412 503", None, [_MATCH])
-    submitted = _ok("Submitted", _SUBMITTED)
-    refused = "403 404 409 422 503"
-    _tell(paths[f"{one}/trigger"]["post"], "202", submitted, refused, None, [_KEY])
-    seen = _ok("Preview", _PREVIEW)
-    _tell(paths[f"{one}/preview"]["get"], "200", seen, "404 422 503")
-    _tell(paths["/api/schedules/preview"]["post"], "200", seen, "403 413 415 422", new)
-    _tell(paths[f"{one}/fires"]["get"], "200", _ok("Fires", _FIRES), "404 422 503")
-    _tell(paths["/api/schedules/forecast"]["post"], "200", _ok("Forecast", _FORECAST), "403 503")
+        operation = paths[f"{one}/{verb}"]["post"]
+        tell(operation, "200", found, f"412 {_REFUSALS}", None, [_MATCH])
 
 
-def _tell(
-    operation: Schema,
-    status: str,
-    answer: Schema,
-    refusals: str,
-    body: Schema | None = None,
-    headers: list[Schema] | None = None,
-) -> None:
-    operation["responses"] = {status: answer, **{each: _refused(each) for each in refusals.split()}}
-    if body is not None:
-        operation["requestBody"] = body
-    if headers:
-        operation["parameters"] = [*operation.get("parameters", []), *headers]
+def _fires(paths: Schema, limits: Limits) -> None:
+    one, seen = "/api/schedules/{schedule_id}", ok("Preview", _PREVIEW)
+    submitted = ok("Submitted", _SUBMITTED)
+    tell(paths[f"{one}/trigger"]["post"], "202", submitted, f"409 {_REFUSALS}", None, [KEY])
+    tell(paths[f"{one}/preview"]["get"], "200", seen, "403 404 422 503")
+    new = takes({"application/json": "ScheduleSpec"}, _SPEC)
+    tell(paths["/api/schedules/preview"]["post"], "200", seen, "403 413 415 422", new)
+    tell(paths[f"{one}/fires"]["get"], "200", ok("Fires", _FIRES), "403 404 422 503")
+    narrow(paths[f"{one}/fires"]["get"], "limit", maximum=limits.page_jobs)
+    seen = ok("Forecast", _FORECAST)
+    tell(paths["/api/schedules/forecast"]["post"], "200", seen, "403 413 415 422 503")
 
 
-def _ok(model: str, example: Schema) -> Schema:
-    answer: Schema = {
-        "description": "As asked.",
-        "content": {"application/json": {"schema": _ref(model), "example": example}},
-    }
-    if model == "Schedule":
-        answer["headers"] = {
-            "ETag": {"schema": {"type": "string"}, "description": "The version, for `If-Match`."}
-        }
-    return answer
-
-
-def _refused(status: str) -> Schema:
-    title, detail = _TOLD[status]
-    example: Schema = {
-        "type": "about:blank",
-        "title": title,
-        "status": int(status),
-        "detail": detail,
-    }
-    if status == "422":
-        example["errors"] = [_FLAW]
-    content = {"application/problem+json": {"schema": _ref("Problem"), "example": example}}
-    return {"description": title, "content": content}
-
-
-def _body(models: dict[str, str], example: Schema) -> Schema:
-    return {
-        "required": True,
-        "content": {
-            media: {"schema": _ref(model), "example": example} for media, model in models.items()
-        },
-    }
-
-
-def _ref(model: str) -> Schema:
-    return {"$ref": _REF.format(model=model)}
+def _found() -> Schema:
+    return ok("Schedule", _SCHEDULE, tag="The version, for `If-Match`.")
 
 
 # -- shapes
 
 
 def _components(there: Schema) -> Schema:
-    spec = ScheduleSpec.model_json_schema(ref_template=_REF, mode="validation")
+    spec = ScheduleSpec.model_json_schema(ref_template=REF, mode="validation")
     shapes = {name: shape for name, shape in spec.pop("$defs").items() if name not in there}
     text, number = {"type": "string"}, {"type": "number"}
     shapes |= {
-        "ScheduleSpec": spec,
-        "SchedulePatch": _patch(spec),
+        "ScheduleSpec": spec | {"oneOf": _cron_or_every()},
+        "SchedulePatch": patch_of(spec, "of what was asked for"),
         "Schedule": _stored(spec),
-        "Schedules": _page(_ref("Schedule")),
-        "Fires": _page({"anyOf": [_run(), _skipped()]}),
-        "Preview": _page(
-            _object(at=_instant(), local=text, note=_maybe(text)),
+        "Schedules": page(ref("Schedule")),
+        "Fires": page({"anyOf": [_run(), _skipped()]}),
+        "Preview": page(
+            obj(at=instant(), local=text, note=maybe(text)),
             in_words=text,
             timezone=text,
-            clock_changes=_array(
-                _object(at=_instant(), local_before=text, local_after=text, note=text)
-            ),
+            clock_changes=array(obj(at=instant(), local_before=text, local_after=text, note=text)),
         ),
-        "Forecast": _object(
-            **{"from": _instant()},
-            to=_instant(),
+        "Forecast": obj(
+            **{"from": instant()},
+            to=instant(),
             schedules={"type": "integer"},
             total=number,
-            busiest=_array(_object(at=_instant(), jobs=number)),
-            minutes=_array(_object(at=_instant(), jobs=number)),
+            busiest=array(obj(at=instant(), jobs=number)),
+            minutes=array(obj(at=instant(), jobs=number)),
         ),
-        "Submitted": _object(id=text, status=text, kind=text, queue=text, due_at=_instant()),
     }
     return shapes
 
 
-def _patch(spec: Schema) -> Schema:
-    """Null removes a field, inside the job too; so nothing is said of what a field may be."""
-    return {
-        "type": "object",
-        "description": "A JSON Merge Patch (RFC 7396) of what was asked for.",
-        "properties": {name: {} for name in spec["properties"]},
-        "additionalProperties": False,
-    }
+def _cron_or_every() -> list[Schema]:
+    """A schedule has one of the two; null is as if it were not there."""
+    none, text, number = {"type": "null"}, {"type": "string"}, {"type": "number"}
+    return [
+        {"required": ["cron"], "properties": {"cron": text, "every": none}},
+        {
+            "required": ["every"],
+            "properties": {"cron": none, "every": number, "gap": none, "repeat": none},
+        },
+    ]
 
 
 def _stored(spec: Schema) -> Schema:
-    told = _object(
+    told = obj(
         id={"type": "string", "format": "uuid"},
         in_words={"type": "string"},
-        next_fire_at=_maybe(_instant()),
-        last_fire_at=_maybe(_instant()),
+        next_fire_at=maybe(instant()),
+        last_fire_at=maybe(instant()),
         version={"type": "integer"},
-        created_at=_instant(),
-        updated_at=_instant(),
+        created_at=instant(),
+        updated_at=instant(),
     )
     return {**told, "properties": {**deepcopy(spec["properties"]), **told["properties"]}}
 
 
 def _run() -> Schema:
     text = {"type": "string"}
-    return _object(fire_time=_instant(), job_id=text, status=text, due_at=_instant())
+    return obj(fire_time=instant(), job_id=text, status=text, due_at=instant())
 
 
 def _skipped() -> Schema:
     reasons = {"type": "string", "enum": [str(reason) for reason in SkipReason]}
-    return _object(fire_time=_instant(), until=_instant(), skipped=reasons, decided_at=_instant())
-
-
-def _page(item: Schema, **more: Schema) -> Schema:
-    return _object(items=_array(item), next_cursor=_maybe({"type": "string"}), **more)
-
-
-def _object(**members: Schema) -> Schema:
-    return {"type": "object", "properties": members, "required": list(members)}
-
-
-def _array(item: Schema) -> Schema:
-    return {"type": "array", "items": item}
-
-
-def _instant() -> Schema:
-    return {"type": "string", "format": "date-time"}
-
-
-def _maybe(schema: Schema) -> Schema:
-    return {"anyOf": [schema, {"type": "null"}]}
+    return obj(fire_time=instant(), until=instant(), skipped=reasons, decided_at=instant())

@@ -4,7 +4,7 @@ One shape for our own errors and the framework's: `type`, `title`, `status`, `de
 input `errors: [{pointer, detail}]` with RFC 6901 pointers into the body (or `/<parameter>`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import Scope
 
+from pipeline.domain.body import sentence
 from pipeline.domain.errors import (
     Conflict,
     DueQError,
@@ -30,6 +31,7 @@ from pipeline.telemetry import log
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = "1"
+_REFUSING = "only_posted"
 _log = log(__name__)
 
 
@@ -137,20 +139,35 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, unexpected)
 
 
+def only_posted(app: FastAPI, paths: Iterable[str]) -> None:
+    """Refuse every other method there, before a route of ids takes the last word for one."""
+
+    async def not_allowed(_: Request) -> Response:
+        raise HTTPException(405)
+
+    for path in paths:
+        app.add_route(path, not_allowed, methods=["DELETE", "GET", "PATCH"], name=_REFUSING)
+
+
 def _allowed(app: FastAPI, scope: Scope) -> list[str]:
     """The methods of all routes of this path: the framework names those of the first alone."""
     return [
         method
         for method in ("DELETE", "GET", "PATCH", "POST")
-        if any(
-            route.matches({**scope, "method": method})[0] is Match.FULL
-            for route in app.router.routes
-        )
+        if _is_answered(app, {**scope, "method": method})
     ]
+
+
+def _is_answered(app: FastAPI, scope: Scope) -> bool:
+    """Whether the route that takes it does more than refuse it."""
+    for route in app.router.routes:
+        if route.matches(scope)[0] is Match.FULL:
+            return getattr(route, "name", None) != _REFUSING
+    return False
 
 
 def _parameter_flaw(detail: Mapping[str, Any]) -> Flaw:
     location = [str(step) for step in detail["loc"][1:]]
     if detail["type"] == "extra_forbidden":
         return Flaw("/" + "/".join(location), "is not a parameter of this route")
-    return Flaw("/" + "/".join(location), detail["msg"].removeprefix("Value error, "))
+    return Flaw("/" + "/".join(location), sentence(detail["msg"]))

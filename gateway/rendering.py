@@ -69,6 +69,7 @@ def render_job(job: Job, last: Execution | None, live: LiveNote | None = None) -
         "last_error": render_error(last.error) if last else None,
         "progress": _progress(job, last, live),
         "schedule_id": job.schedule_id,
+        "fire_time": instant(job.fire_time),
         "reason": job.reason,
     }
 
@@ -202,7 +203,7 @@ def render_schedule(schedule: Schedule) -> dict[str, Any]:
         **_SCHEDULE,
         **schedule.body,
         "job": shown_job(schedule.body.get("job") or {}),
-        "in_words": schedule.rule.in_words(),
+        "in_words": schedule.in_words(),
         "next_fire_at": None if spec.paused else instant(schedule.next_fire_at),
         "last_fire_at": instant(schedule.fired_until),
         "version": schedule.version,

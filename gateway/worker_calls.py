@@ -9,7 +9,7 @@ from pydantic_core import to_json
 from pipeline.domain.body import flaws_of, read_json
 from pipeline.domain.errors import Flaw, Rejected
 from pipeline.domain.execution import Ending, ErrorInfo, Failed, Released, Succeeded, TimedOut
-from pipeline.domain.queue_share import weights_of
+from pipeline.domain.queue_share import SHARE, weights_of
 from pipeline.ports import Attempt
 
 WORKER_ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"
@@ -19,11 +19,12 @@ _CHARS = 4096
 
 Word = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[!-~]+$")]
 Text = Annotated[str, Field(max_length=_CHARS)]
-Number = Annotated[int, Field(ge=1)]
+Share = Annotated[str, Field(json_schema_extra={"pattern": SHARE})]
+Number = Annotated[int, Field(ge=1, lt=2**63)]
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 Body = TypeVar("Body", bound=_Body)
@@ -44,7 +45,7 @@ class RegisterCall(_Body):
     """Who it is. `id`: its own, different for every start of it; unless given, one is made."""
 
     id: Annotated[str, Field(pattern=WORKER_ID)] | None = None
-    queues: Annotated[list[str], Field(min_length=1, max_length=1000)] = ["default"]
+    queues: Annotated[list[Share], Field(min_length=1, max_length=1000)] = ["default"]
     concurrency: Annotated[int, Field(ge=1, le=10_000)] = 1
     host: Annotated[str, Field(max_length=255)] = ""
     pid: Annotated[int, Field(ge=0, lt=2**31)] = 0

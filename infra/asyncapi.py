@@ -12,9 +12,17 @@ from pydantic import BaseModel
 from pipeline.broker.topology import EVENTS, EXCHANGES, JOBS, PARKED, PARKED_QUEUE, SUBMIT_QUEUE
 from pipeline.domain.body import MAX_JOB_BYTES, MAX_REQUEST_JOBS
 from pipeline.domain.cloudevents import STRUCTURED
-from pipeline.domain.delayed import DELAY_EXCHANGE, MAX_DELAYED_BYTES
+from pipeline.domain.delayed import (
+    DELAY_EXCHANGE,
+    MAX_DELAYED_BYTES,
+    MS_AS_TEXT,
+    X_DELAY,
+    X_DELIVER_AT,
+    X_EXCHANGE,
+    X_ROUTING_KEY,
+)
 from pipeline.domain.envelope import ACCEPTED_KEY, MAX_JOBS, SUBMIT_KEY
-from pipeline.domain.job import NAME, JobSpec
+from pipeline.domain.job import LONGEST_DELAY, NAME, JobSpec
 from pipeline.domain.lifecycle import CONTENT_TYPE, EventBody, JobEvent, Moment
 from pipeline.domain.states import State
 from pipeline.stats import dueq_version
@@ -274,15 +282,21 @@ def _accepted_job() -> Node:
 
 def _delay_headers() -> Node:
     properties: Node = {
-        "x-delay": {"type": "integer", "description": "Milliseconds from acceptance."},
-        "x-deliver-at": {
+        X_DELAY: {
+            "oneOf": [
+                {"type": "integer", "maximum": LONGEST_DELAY * 1000},
+                {**_TEXT, "pattern": f"^{MS_AS_TEXT}$"},
+            ],
+            "description": "Milliseconds from when it is stored, as a number or as text.",
+        },
+        X_DELIVER_AT: {
             "type": ["string", "integer"],
             "description": "RFC 3339, an AMQP timestamp, or Unix milliseconds.",
         },
-        "x-exchange": {**_TEXT, "maxLength": 255, "description": "Where it goes then."},
-        "x-routing-key": {**_TEXT, "maxLength": 255, "description": "Unset: its own."},
+        X_EXCHANGE: {**_TEXT, "maxLength": 255, "description": "Where it goes then."},
+        X_ROUTING_KEY: {**_TEXT, "maxLength": 255, "description": "Unset: its own."},
     }
-    either = [{"required": ["x-delay"]}, {"required": ["x-deliver-at"]}]
+    either = [{"required": [X_DELAY]}, {"required": [X_DELIVER_AT]}]
     return {"type": "object", "properties": properties, "oneOf": either}
 
 

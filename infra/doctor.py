@@ -24,6 +24,10 @@ from pipeline.store.server import check_mongo
 
 _PATIENCE = timedelta(seconds=3)
 _LONGEST_LAG = timedelta(minutes=2)
+_NO_WATCHER = (
+    "nothing delayed, scheduled, retried or lost goes on: start `dueq watcher`; one that runs and "
+    "is not heard of is stopped (state T in `ps ax`), hangs, or cannot reach Redis"
+)
 _OLDEST = {"RabbitMQ": (3, 10), "MongoDB": (6, 0), "Redis": (7, 0)}
 
 
@@ -92,6 +96,9 @@ async def _rabbitmq(settings: Settings) -> list[Finding]:
             found=f"exchanges and queues are {there}",
             mend="start any `dueq ingest` or `dueq watcher`: it declares them",
         ),
+        _alive(
+            "ingest", report.consumers, "nobody takes jobs out of RabbitMQ: start `dueq ingest`"
+        ),
     ]
 
 
@@ -137,7 +144,23 @@ async def _events(settings: Settings) -> list[Finding]:
 async def _redis(settings: Settings) -> list[Finding]:
     async with RedisLeaseQueue(settings.redis_url, StoreClock(), SystemChance()) as queue:
         facts = await queue.check_server()
-    return [*_answers("Redis", settings.redis_url, facts.version), _policy(facts)]
+        watchers, workers = await queue.watchers(), await queue.workers()
+    return [
+        *_answers("Redis", settings.redis_url, facts.version),
+        _policy(facts),
+        _alive("watcher", len(watchers), _NO_WATCHER),
+        _alive("worker", len(workers), "no job is run: start `dueq worker`, or one over HTTP"),
+    ]
+
+
+def _alive(role: str, number: int, mend: str) -> Finding:
+    """Whether any process of a role has been heard of within its time.
+
+    One that froze is counted until that is over: watchers and workers for
+    two leases, an ingest until RabbitMQ misses its heartbeats.
+    """
+    found = f"{number} alive" if number else "none is alive"
+    return Finding(f"{role} alive", ok=number > 0, found=found, mend=mend)
 
 
 def _policy(facts: ServerFacts) -> Finding:

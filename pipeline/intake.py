@@ -81,9 +81,18 @@ def read_delivery(delivery: Delivery, now: datetime, chance: Chance) -> Sequence
     try:
         if delivery.exchange == DELAY_EXCHANGE:
             return [_read_delayed(delivery, now, chance)]
-        return list(_read_jobs(delivery, _Stamp(now, chance)))
+        reads = list(_read_jobs(delivery, _Stamp(now, chance)))
+        _check_somebody_knows(delivery, reads)
+        return reads
     except Rejected as error:
         return [Bad(delivery, 0, delivery.body, error)]
+
+
+def _check_somebody_knows(delivery: Delivery, reads: Sequence[Read]) -> None:
+    """An array without jobs: who asked is answered that there were none; of a sender who did not,
+    nobody would ever know, so it is parked."""
+    if not reads and not wants_reply(delivery):
+        raise Rejected("invalid", Flaw("", "an array without any job"))
 
 
 def _read_delayed(delivery: Delivery, now: datetime, chance: Chance) -> Good:
@@ -231,7 +240,11 @@ def _check_size(delivery: Delivery, element: Any, most: int) -> None:
 
 
 def _rest(delivery: Delivery, element: Any, remains: Remains | None) -> bytes:
-    return delivery.body if remains is None else to_json(element)
+    """An element that is an array itself stays in an array: alone it would be read as a message of
+    several jobs, and none of them is what was sent."""
+    if remains is None:
+        return delivery.body
+    return to_json([element] if isinstance(element, list) else element)
 
 
 @contextmanager

@@ -25,16 +25,13 @@ _SOON = timedelta(seconds=10)
 _CLOCKS_APART = timedelta(milliseconds=50)
 """Between MongoDB's clock and what we reckon it to be: due by the one is due by the other."""
 
+_MOVED = "the job has changed since you read it"
+
 Meant = Callable[[Job], Awaitable[bool]]
-"""Whether the job that stands is the one that the caller has read."""
+"""Whether the job that stands is the one that the caller has read; None: whatever stands is."""
 
 
-async def anything(_: Job) -> bool:
-    """Whatever stands is meant."""
-    return True
-
-
-async def cancel(job_id: str, store: JobStore, clock: Clock) -> Job:
+async def cancel(job_id: str, store: JobStore, clock: Clock, is_meant: Meant | None = None) -> Job:
     """Cancel a job, also while it runs (its worker stops it at the next heartbeat, or
     when it is nudged).
 
@@ -42,10 +39,14 @@ async def cancel(job_id: str, store: JobStore, clock: Clock) -> Job:
     job moved on reads again until the job is final (H9): a start may win between our look and our
     write, and the record of a failed attempt may stand where ours should have gone. At once a few
     times, then with pauses; `Unavailable` when it moves on and on, or will not move at all.
+    With `is_meant`, `Outdated` once the job that stands is not the one that was read.
     """
     for look in range(_LOOKS):
         await _pause_before(look, clock)
         job = await _existing(job_id, store)
+        if look > 0 and job.state is State.CANCELLED:
+            return job  # by us, most likely: it is not what was read any more
+        await _check(job, is_meant)
         if job.state is State.CANCELLED:
             return job
         if job.state in FINAL_STATES:
@@ -53,7 +54,7 @@ async def cancel(job_id: str, store: JobStore, clock: Clock) -> Job:
         if job.state is State.RUNNING:
             await _cancel_running(job, store, clock)
         else:
-            await store.cancel_waiting(job_id)
+            await store.cancel_waiting(job_id, None if is_meant is None else job)
     raise Unavailable("MongoDB", "the job would not hold still to be cancelled")
 
 
@@ -69,7 +70,7 @@ async def change(
     store: JobStore,
     queue: LeaseQueue,
     clock: Clock,
-    is_meant: Meant = anything,
+    is_meant: Meant | None = None,
 ) -> Job:
     """Apply a JSON Merge Patch to a job that waits; the job as it was written.
 
@@ -81,8 +82,7 @@ async def change(
     for look in range(_LOOKS):
         await _pause_before(look, clock)
         job = await _existing(job_id, store)
-        if not await is_meant(job):
-            raise Outdated("the job has changed since you read it")
+        await _check(job, is_meant)
         if job.state not in sources_of(Event.CHANGE):
             raise Conflict(f"only a job that waits can be changed; this one is {job.state}")
         after = changed(job, patch, clock.now())
@@ -94,15 +94,21 @@ async def change(
     raise Unavailable("MongoDB", "the job would not hold still to be changed")
 
 
-async def run_now(job_id: str, store: JobStore, queue: LeaseQueue, clock: Clock) -> Job:
+async def run_now(
+    job_id: str,
+    store: JobStore,
+    queue: LeaseQueue,
+    clock: Clock,
+    is_meant: Meant | None = None,
+) -> Job:
     """Make a job that waits due now; one that is due already is left as it is.
 
-    Raises `NotFound`, or `Conflict` once it runs or has ended. In Redis it may still wait for its
-    old time: the dispatcher puts it there anew, in place of that.
+    Raises `NotFound`, `Outdated` if `is_meant` says so, or `Conflict` once it runs or has ended. In
+    Redis it may still wait for its old time: the dispatcher puts it there anew, in place of that.
     """
     for look in range(_LOOKS):
         await _pause_before(look, clock)
-        if await store.hasten(job_id):
+        if await store.hasten(job_id, await _read(job_id, store, is_meant)):
             with suppress(Unavailable):
                 await queue.wake_dispatcher()
             return await _existing(job_id, store)
@@ -121,21 +127,53 @@ async def _announce(job: Job, queue: LeaseQueue, clock: Clock) -> None:
             await queue.wake_dispatcher()
 
 
-async def redrive(job_id: str, store: JobStore, queue: LeaseQueue) -> Job:
-    """Send a dead or cancelled job back to `pending`, due now; raises `NotFound`, `Conflict`."""
-    if not await store.redrive(job_id):
+async def redrive(
+    job_id: str, store: JobStore, queue: LeaseQueue, is_meant: Meant | None = None
+) -> Job:
+    """Send a dead or cancelled job back to `pending`, due now.
+
+    Raises `NotFound`, `Conflict`, or `Outdated` if it is not the one that was read.
+    """
+    read = await _read(job_id, store, is_meant)
+    if not await store.redrive(job_id, read):
         job = await _existing(job_id, store)
+        _check_moved(read, Event.REDRIVE)
         raise Conflict(f"only a dead or cancelled job can be retried; this one is {job.state}")
     with suppress(Unavailable):  # without Redis's help the dispatcher finds it at its next poll
         await queue.wake_dispatcher()
     return await _existing(job_id, store)
 
 
-async def bury(job_id: str, store: JobStore) -> None:
-    """Delete a job that is not running, with its executions; raises `NotFound`, `Conflict`."""
+async def bury(job_id: str, store: JobStore, is_meant: Meant | None = None) -> None:
+    """Delete a job that is not running, with its executions.
+
+    Raises `NotFound`, `Conflict`, or `Outdated` if it is not the one that was read.
+    """
     await _existing(job_id, store)
-    if not await store.bury(job_id):
+    read = await _read(job_id, store, is_meant)
+    if not await store.bury(job_id, read):
+        _check_moved(read, Event.BURY)
         raise Conflict("the job is running: cancel it first")
+
+
+async def _read(job_id: str, store: JobStore, is_meant: Meant | None) -> Job | None:
+    """The job that the write is to hold for, if the caller has read one; raises `Outdated`."""
+    if is_meant is None:
+        return None
+    job = await _existing(job_id, store)
+    await _check(job, is_meant)
+    return job
+
+
+async def _check(job: Job, is_meant: Meant | None) -> None:
+    if is_meant is not None and not await is_meant(job):
+        raise Outdated(_MOVED)
+
+
+def _check_moved(read: Job | None, event: Event) -> None:
+    """What was read could be moved, and what stands was not: somebody came in between."""
+    if read is not None and read.state in sources_of(event):
+        raise Outdated(_MOVED)
 
 
 async def _pause_before(look: int, clock: Clock) -> None:

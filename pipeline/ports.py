@@ -265,8 +265,8 @@ class JobStore(Protocol):
         """Make each job follow its record, if it is still `running` that attempt (R7)."""
         ...
 
-    # -- operators
-    async def cancel_waiting(self, job_id: str) -> bool:
+    # -- operators; with `before`, each only to a job that stands as it was read: see `change`
+    async def cancel_waiting(self, job_id: str, before: Job | None = None) -> bool:
         """`pending` or `queued` → `cancelled`; False if it was in neither."""
         ...
 
@@ -276,15 +276,15 @@ class JobStore(Protocol):
         """
         ...
 
-    async def hasten(self, job_id: str) -> bool:
+    async def hasten(self, job_id: str, before: Job | None = None) -> bool:
         """`pending` or `queued`, due later → `pending`, due now; False if it is not so."""
         ...
 
-    async def redrive(self, job_id: str) -> bool:
+    async def redrive(self, job_id: str, before: Job | None = None) -> bool:
         """`dead` or `cancelled` → `pending`, due now, failures and losses 0; False if neither."""
         ...
 
-    async def bury(self, job_id: str) -> bool:
+    async def bury(self, job_id: str, before: Job | None = None) -> bool:
         """Not running → a tombstone, then its executions are deleted (R2); False if running."""
         ...
 

@@ -34,6 +34,13 @@ async def add_later(payload: Sum, context: Context) -> int:
     return sum(payload.numbers)
 
 
+@PROCESS_TASKS.task("fire_of", process=True)
+def fire_of(payload: None, context: Context) -> dict[str, Any]:
+    """Which fire of which schedule it runs for."""
+    at = context.fire_time
+    return {"fire_time": at and at.isoformat(), "of": context.schedule_id}
+
+
 @PROCESS_TASKS.task("raise", process=True)
 def raise_it(payload: str, context: Context) -> None:
     """What is asked for."""

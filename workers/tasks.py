@@ -76,7 +76,8 @@ class Context:
 
     A side effect can happen more than once. `job_id` is the same over all attempts of a job, and
     `attempt` only grows: a receiver that remembers both can drop the copies and refuse the late.
-    `job` is the job as it was asked for.
+    `job` is the job as it was asked for. The job of a schedule has `schedule_id` and `fire_time`:
+    the fire that it stands for, however late it runs.
     """
 
     job_id: str
@@ -85,6 +86,8 @@ class Context:
     due_at: datetime
     job: Mapping[str, Any] = field(default_factory=dict)
     channel: Channel = field(default_factory=_Nobody, repr=False, compare=False)
+    schedule_id: str | None = None
+    fire_time: datetime | None = None
 
     @property
     def cancelled(self) -> bool:

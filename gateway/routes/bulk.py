@@ -7,7 +7,6 @@ from starlette.responses import Response
 from gateway.bulk_call import BulkCall
 from gateway.deps import Deps, GatewayDeps
 from gateway.guard import is_ndjson
-from gateway.openapi_jobs import bulk
 from gateway.problems import Refused
 from gateway.rendering import json_response
 from gateway.request_body import read_body
@@ -19,10 +18,7 @@ from pipeline.domain.states import Event
 router = APIRouter(tags=["jobs"])
 
 
-_CALL = bulk()
-
-
-@router.post("/jobs/cancel", summary="Cancel many, also while running", **_CALL)
+@router.post("/jobs/cancel", summary="Cancel many, also while running", response_class=Response)
 async def cancel_jobs(deps: Deps, request: Request) -> Response:
     """What waits or runs and is found by the filter, newest first; nothing added meanwhile."""
     call = await _read(request, deps)
@@ -31,7 +27,7 @@ async def cancel_jobs(deps: Deps, request: Request) -> Response:
     return _tell(await _bulk(deps).cancel(call.filter.filter(), call.limit))
 
 
-@router.post("/jobs/retry", summary="Redrive many dead or cancelled jobs", **_CALL)
+@router.post("/jobs/retry", summary="Redrive many dead or cancelled jobs", response_class=Response)
 async def retry_jobs(deps: Deps, request: Request) -> Response:
     """What is dead or cancelled and is found by the filter becomes pending and due now."""
     call = await _read(request, deps)
@@ -40,7 +36,7 @@ async def retry_jobs(deps: Deps, request: Request) -> Response:
     return _tell(await _bulk(deps).redrive(call.filter.filter(), call.limit))
 
 
-@router.post("/jobs/delete", summary="Remove many that are not running", **_CALL)
+@router.post("/jobs/delete", summary="Remove many that are not running", response_class=Response)
 async def delete_jobs(deps: Deps, request: Request) -> Response:
     """What does not run and is found by the filter goes, with its executions."""
     call = await _read(request, deps)

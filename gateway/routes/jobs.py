@@ -8,15 +8,15 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import orjson
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from pydantic import Field
 from starlette.responses import PlainTextResponse, Response
 
+from gateway.bare_call import TAKES_NOTHING
 from gateway.cursor import read_cursor, write_cursor
 from gateway.deps import Deps, GatewayDeps
 from gateway.guard import is_ndjson
 from gateway.job_query import JobQuery
-from gateway.openapi_jobs import CHANGE
 from gateway.patience import appears
 from gateway.preconditions import tags_of
 from gateway.problems import Refused
@@ -32,6 +32,7 @@ from pipeline.domain.states import State
 from pipeline.ports import LiveNote
 
 router = APIRouter(tags=["jobs"])
+AttemptNumber = Annotated[int, Path(ge=0, lt=2**63)]
 
 
 class ListQuery(JobQuery):
@@ -74,7 +75,7 @@ async def show_job(job_id: str, deps: Deps, request: Request) -> Response:
     return Response(body, headers={"ETag": etag}, media_type="application/json")
 
 
-@router.patch("/jobs/{job_id}", summary="Change a job that waits", **CHANGE)
+@router.patch("/jobs/{job_id}", summary="Change a job that waits", response_class=Response)
 async def change_job(job_id: str, deps: Deps, request: Request) -> Response:
     """The job after a JSON Merge Patch of what was asked for; 409 once it runs or has ended.
 
@@ -85,21 +86,24 @@ async def change_job(job_id: str, deps: Deps, request: Request) -> Response:
     if is_ndjson(request.headers.get("content-type", "").encode()):
         raise Refused(415, "a change is application/merge-patch+json or application/json")
     patch = read_json(await read_body(request, deps.limits.job_bytes, "a change"))
-    tags = tags_of(request)
-
-    async def is_meant(job: Job) -> bool:
-        return tags is None or (await _rendered(job, deps))[1] in tags
-
+    is_meant = _meant(request, deps)
     job = await _find(job_id, deps)
     changed = await operator.change(job.id, patch, deps.store, deps.queue, deps.clock, is_meant)
     return await _answer(changed, deps)
 
 
-@router.post("/jobs/{job_id}/run", summary="Make a waiting job due now", response_class=Response)
-async def run_job(job_id: str, deps: Deps) -> Response:
+@router.post(
+    "/jobs/{job_id}/run",
+    summary="Make a waiting job due now",
+    response_class=Response,
+    dependencies=TAKES_NOTHING,
+)
+async def run_job(job_id: str, deps: Deps, request: Request) -> Response:
     """The job, due; as it is if it was already; 409 once it runs or has ended."""
+    is_meant = _meant(request, deps)
     job = await _find(job_id, deps)
-    return await _answer(await operator.run_now(job.id, deps.store, deps.queue, deps.clock), deps)
+    hastened = await operator.run_now(job.id, deps.store, deps.queue, deps.clock, is_meant)
+    return await _answer(hastened, deps)
 
 
 @router.get("/jobs/{job_id}/executions", summary="Its attempts", response_class=Response)
@@ -112,7 +116,7 @@ async def list_executions(job_id: str, deps: Deps) -> Response:
 
 
 @router.get("/jobs/{job_id}/executions/{attempt}", summary="One", response_class=Response)
-async def show_execution(job_id: str, attempt: int, deps: Deps) -> Response:
+async def show_execution(job_id: str, attempt: AttemptNumber, deps: Deps) -> Response:
     """One attempt that has ended."""
     return json_response(render_execution(await _execution(job_id, attempt, deps)))
 
@@ -122,7 +126,7 @@ async def show_execution(job_id: str, attempt: int, deps: Deps) -> Response:
     summary="Its captured output",
     response_class=PlainTextResponse,
 )
-async def show_log(job_id: str, attempt: int, deps: Deps) -> Response:
+async def show_log(job_id: str, attempt: AttemptNumber, deps: Deps) -> Response:
     """What the attempt wrote: stdout, then stderr; or its log, then the story of its error.
 
     Of one that runs, the last of what it has written by now, half a second old at most.
@@ -138,30 +142,55 @@ async def show_log(job_id: str, attempt: int, deps: Deps) -> Response:
     return PlainTextResponse(live.log if live else "")
 
 
-@router.post("/jobs/{job_id}/cancel", summary="Cancel, also while running", response_class=Response)
-async def cancel_job(job_id: str, deps: Deps) -> Response:
-    """The job, cancelled; 409 if it had ended otherwise."""
+@router.post(
+    "/jobs/{job_id}/cancel",
+    summary="Cancel, also while running",
+    response_class=Response,
+    dependencies=TAKES_NOTHING,
+)
+async def cancel_job(job_id: str, deps: Deps, request: Request) -> Response:
+    """The job, cancelled; 409 if it had ended otherwise.
+
+    Under `If-Match`, mind that the tag of a running job moves with its progress.
+    """
+    is_meant = _meant(request, deps)
     job = await _find(job_id, deps)
-    cancelled = await operator.cancel(job.id, deps.store, deps.clock)
+    cancelled = await operator.cancel(job.id, deps.store, deps.clock, is_meant)
     if cancelled.worker is not None:  # it would notice by itself, with its next heartbeat
         with suppress(Unavailable):
             await deps.queue.nudge(cancelled.worker)
     return await _answer(cancelled, deps)
 
 
-@router.post("/jobs/{job_id}/retry", summary="Redrive a dead or cancelled job")
-async def retry_job(job_id: str, deps: Deps) -> Response:
+@router.post(
+    "/jobs/{job_id}/retry", summary="Redrive a dead or cancelled job", dependencies=TAKES_NOTHING
+)
+async def retry_job(job_id: str, deps: Deps, request: Request) -> Response:
     """The job, pending and due now; 409 if it is neither dead nor cancelled."""
+    is_meant = _meant(request, deps)
     job = await _find(job_id, deps)
-    return await _answer(await operator.redrive(job.id, deps.store, deps.queue), deps)
+    return await _answer(await operator.redrive(job.id, deps.store, deps.queue, is_meant), deps)
 
 
 @router.delete("/jobs/{job_id}", summary="Remove a job that is not running", status_code=204)
-async def delete_job(job_id: str, deps: Deps) -> Response:
+async def delete_job(job_id: str, deps: Deps, request: Request) -> Response:
     """The job and its executions are gone; 409 while it runs."""
+    is_meant = _meant(request, deps)
     job = await _find(job_id, deps)
-    await operator.bury(job.id, deps.store)
+    await operator.bury(job.id, deps.store, is_meant)
     return Response(status_code=204)
+
+
+def _meant(request: Request, deps: GatewayDeps) -> operator.Meant | None:
+    """What `If-Match` says of the job that stands; None without it."""
+    tags = tags_of(request)
+    if tags is None:
+        return None
+
+    async def is_meant(job: Job) -> bool:
+        return (await _rendered(job, deps))[1] in tags
+
+    return is_meant
 
 
 async def _find(job_id: str, deps: GatewayDeps) -> Job:

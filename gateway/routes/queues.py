@@ -6,8 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from gateway.bare_call import TAKES_NOTHING
 from gateway.deps import Deps, GatewayDeps
-from gateway.openapi_queues import CHANGE_QUEUE
 from gateway.queue_limits import KEYS_SHOWN, changed, render_key, render_limit
 from gateway.rendering import json_response, render_peeked, render_queue, render_sick, render_worker
 from gateway.request_body import read_body
@@ -42,7 +42,7 @@ async def show_queue(queue: str, deps: Deps) -> Response:
     return await _shown(queue, deps)
 
 
-@router.patch("/queues/{queue}", **CHANGE_QUEUE)
+@router.patch("/queues/{queue}", summary="Change the limit of a queue", response_class=Response)
 async def change_queue(queue: str, deps: Deps, request: Request) -> Response:
     """Its limit, as a JSON Merge Patch: `concurrency` (how many of its jobs run at a time) and
     `rate` (`{count, per, burst}`); null is no limit. In force with the next lease; what runs, runs
@@ -80,7 +80,12 @@ async def peek_queue(queue: str, deps: Deps, n: Annotated[int, Query(ge=1)] = 10
     return json_response({"items": [render_peeked(job) for job in waiting], "next_cursor": None})
 
 
-@router.post("/queues/{queue}/pause", summary="Lease nothing from it", response_class=Response)
+@router.post(
+    "/queues/{queue}/pause",
+    summary="Lease nothing from it",
+    response_class=Response,
+    dependencies=TAKES_NOTHING,
+)
 async def pause_queue(queue: str, deps: Deps) -> Response:
     """Truth first: were Redis lost in between, the reconciler pauses it there again."""
     await deps.store.pause_queue(_checked(queue))
@@ -88,7 +93,12 @@ async def pause_queue(queue: str, deps: Deps) -> Response:
     return json_response(render_queue(await deps.queue.view(queue)))
 
 
-@router.post("/queues/{queue}/resume", summary="Lease from it again", response_class=Response)
+@router.post(
+    "/queues/{queue}/resume",
+    summary="Lease from it again",
+    response_class=Response,
+    dependencies=TAKES_NOTHING,
+)
 async def resume_queue(queue: str, deps: Deps) -> Response:
     """In the same order as `pause`, for the same reason."""
     await deps.store.resume_queue(_checked(queue))

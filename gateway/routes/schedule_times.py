@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from gateway.bare_call import TAKES_NOTHING
 from gateway.cursor import read_cursor, write_cursor
 from gateway.deps import Deps, GatewayDeps
 from gateway.fires import Fire, read_fires
@@ -79,7 +80,10 @@ async def list_fires(
 
 
 @router.post(
-    "/schedules/forecast", summary="Jobs per minute, next 24 hours", response_class=Response
+    "/schedules/forecast",
+    summary="Jobs per minute, next 24 hours",
+    response_class=Response,
+    dependencies=TAKES_NOTHING,
 )
 async def forecast(deps: Deps) -> Response:
     """From all schedules, to see the heap before it happens.
@@ -125,7 +129,7 @@ def _answer_preview(schedule: Schedule, now: datetime, count: int) -> Response:
     zone, found = ZoneInfo(schedule.spec.timezone), preview(schedule, now, count)
     return json_response(
         {
-            "in_words": schedule.rule.in_words(),
+            "in_words": schedule.in_words(),
             "timezone": schedule.spec.timezone,
             "items": [render_fire_to_come(fire, zone) for fire in found.fires],
             "clock_changes": [render_clock_change(change, zone) for change in found.changes],

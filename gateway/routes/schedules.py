@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from gateway.acceptance import Acceptance, first_state, read_traceparent
 from gateway.asked import Asked
+from gateway.bare_call import TAKES_NOTHING
 from gateway.cursor import read_cursor, write_cursor
 from gateway.deps import Deps, GatewayDeps
 from gateway.keys import read_header
@@ -91,19 +92,34 @@ async def delete_schedule(schedule_id: str, deps: Deps, request: Request) -> Res
 # -- holding it, and firing it by hand
 
 
-@router.post("/schedules/{schedule_id}/pause", summary="Fire no more", response_class=Response)
+@router.post(
+    "/schedules/{schedule_id}/pause",
+    summary="Fire no more",
+    response_class=Response,
+    dependencies=TAKES_NOTHING,
+)
 async def pause_schedule(schedule_id: str, deps: Deps, request: Request) -> Response:
     """The schedule, paused; jobs stay, but those stored ahead for times to come are cancelled."""
     return await _change(schedule_id, {"paused": True}, deps, request)
 
 
-@router.post("/schedules/{schedule_id}/resume", summary="Fire again", response_class=Response)
+@router.post(
+    "/schedules/{schedule_id}/resume",
+    summary="Fire again",
+    response_class=Response,
+    dependencies=TAKES_NOTHING,
+)
 async def resume_schedule(schedule_id: str, deps: Deps, request: Request) -> Response:
     """The schedule, firing from now on; the fires of the pause are not made up for."""
     return await _change(schedule_id, {"paused": None}, deps, request)
 
 
-@router.post("/schedules/{schedule_id}/trigger", summary="A job now", response_class=Response)
+@router.post(
+    "/schedules/{schedule_id}/trigger",
+    summary="A job now",
+    response_class=Response,
+    dependencies=TAKES_NOTHING,
+)
 async def trigger_schedule(schedule_id: str, deps: Deps, request: Request) -> Response:
     """A job of the schedule, due now, beside its fires; also while it is paused."""
     schedule = await find_schedule(schedule_id, deps)

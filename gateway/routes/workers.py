@@ -11,7 +11,6 @@ from starlette.responses import Response
 
 from gateway import worker_end, worker_lease
 from gateway.deps import Deps, GatewayDeps
-from gateway.openapi_workers import BEAT, LOG, NEXT, REGISTER, RESULT
 from gateway.rendering import (
     instant,
     json_response,
@@ -45,7 +44,7 @@ async def list_watchers(deps: Deps) -> Response:
     return json_response({"items": items, "next_cursor": None})
 
 
-@router.post("/workers/register", **REGISTER)
+@router.post("/workers/register", summary="A worker over HTTP is there", response_class=Response)
 async def register_worker(deps: Deps, request: Request) -> Response:
     """A worker is there. Say it again, with the same `id`, whenever a 404 says that it is not."""
     call = read_call(await _body(request, deps), RegisterCall)
@@ -62,7 +61,11 @@ async def register_worker(deps: Deps, request: Request) -> Response:
     )
 
 
-@router.post("/workers/heartbeat", **BEAT)
+@router.post(
+    "/workers/heartbeat",
+    summary="A worker over HTTP is alive, and what it runs",
+    response_class=Response,
+)
 async def beat(deps: Deps, request: Request) -> Response:
     """Its leases begin anew, as far as MongoDB says that its attempts still run."""
     call = read_call(await _body(request, deps), HeartbeatCall)
@@ -76,7 +79,9 @@ async def beat(deps: Deps, request: Request) -> Response:
     )
 
 
-@router.get("/workers/{worker}/next", **NEXT)
+@router.get(
+    "/workers/{worker}/next", summary="Work for a worker over HTTP", response_class=Response
+)
 async def next_job(
     worker: str,
     deps: Deps,
@@ -100,7 +105,12 @@ async def next_job(
     return Response(status_code=204) if job is None else await _handed(job, deps)
 
 
-@router.post("/jobs/{job_id}/log", **LOG)
+@router.post(
+    "/jobs/{job_id}/log",
+    summary="What a running attempt writes",
+    status_code=204,
+    response_class=Response,
+)
 async def write_log(job_id: str, deps: Deps, request: Request) -> Response:
     """What the attempt writes goes into its record (the last 64 KiB). 409: it is not its any more,
     and the worker should stop it."""
@@ -109,7 +119,7 @@ async def write_log(job_id: str, deps: Deps, request: Request) -> Response:
     return Response(status_code=204)
 
 
-@router.post("/jobs/{job_id}/result", **RESULT)
+@router.post("/jobs/{job_id}/result", summary="How an attempt ended", response_class=Response)
 async def end_job(job_id: str, deps: Deps, request: Request) -> Response:
     """The record of the attempt. The same again is the same answer; 409: another record stands."""
     call = read_call(await _body(request, deps), ResultCall)
@@ -149,6 +159,8 @@ async def _handed(job: Job, deps: GatewayDeps) -> Response:
         "DueQ-Lease": job.lease_id,
         "DueQ-Scheduled-At": instant(job.due_at) or "",
     }
+    told = {"DueQ-Schedule-Id": job.schedule_id, "DueQ-Fire-Time": instant(job.fire_time)}
+    headers |= {header: value for header, value in told.items() if value is not None}
     body = render_job(job, last) | {
         "lease": job.lease_id,
         "lease_seconds": deps.lease.total_seconds(),

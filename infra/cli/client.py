@@ -109,10 +109,21 @@ def _read(response: HTTPResponse) -> Any:
 
 
 def _problem(response: HTTPResponse, value: object) -> str:
-    """An RFC 9457 problem in words: title, detail, and a line for each flaw."""
     problem = cast(dict[str, Any], value) if isinstance(value, dict) else {}
-    title = problem.get("title") or f"{response.status} {response.reason}"
-    text = f"{title}: {problem['detail']}" if problem.get("detail") else str(title)
-    for flaw in problem.get("errors") or []:
-        text += f"\n  {flaw.get('pointer') or '/'}: {flaw.get('detail')}"
-    return text
+    return in_words(problem, f"{response.status} {response.reason}")
+
+
+def in_words(problem: Mapping[str, Any], otherwise: str) -> str:
+    """An RFC 9457 problem: title and detail, and a line for each flaw that is not the detail.
+
+    The gateway's detail is often the flaws one after the other: then they are told once.
+    """
+    title, detail = problem.get("title") or otherwise, problem.get("detail")
+    errors = problem.get("errors") or []
+    flaws = [f"{flaw.get('pointer') or '/'}: {flaw.get('detail')}" for flaw in errors]
+    if detail and len(flaws) != 1 and detail == "; ".join(flaws):
+        detail = f"{len(flaws)} things are wrong"
+    elif detail and flaws == [detail]:
+        flaws = []
+    head = f"{title}: {detail}" if detail else str(title)
+    return "\n  ".join([head, *flaws])

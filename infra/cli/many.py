@@ -28,7 +28,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count what the fil
 Most = Annotated[
     int, typer.Option("--limit", "-n", min=1, max=100_000, help="So many jobs, newest first.")
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before changing many.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed without a terminal.")]
 
 
 def asked(**flags: Any) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def _one(gateway: Gateway, verb: str, job_id: str) -> dict[str, Any]:
 
 def _all(verb: str, call: dict[str, Any], *, sure: bool, output: Format) -> None:
     gateway = Gateway.here()
-    if not call["dry_run"] and not sure and sys.stdin.isatty():
+    if not call["dry_run"] and not sure:
         _confirm(verb, gateway, call)
     tally = gateway.post(f"/api/jobs/{verb}", call, patience=_PATIENCE)
     emit_one(tally, output, _TALLY, key="matched")
@@ -90,7 +90,10 @@ def _all(verb: str, call: dict[str, Any], *, sure: bool, output: Format) -> None
 
 
 def _confirm(verb: str, gateway: Gateway, call: dict[str, Any]) -> None:
-    """A person at a terminal sees how many before it is too late."""
+    """A person at a terminal sees how many before it is too late; a script has to say --yes."""
+    if not sys.stdin.isatty():
+        text = f"nobody can be asked here: --yes to {verb} them, --dry-run to count them"
+        raise CommandFailed(Exit.USAGE, text)
     found = gateway.post(f"/api/jobs/{verb}", {**call, "dry_run": True}, patience=_PATIENCE)
     number = f"{found['matched']:,}{'' if found['complete'] else ' or more'}"
     sys.stderr.write(f"{verb.capitalize()} {number} jobs? [y/N] ")

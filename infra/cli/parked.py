@@ -6,9 +6,8 @@ it parked as well, and submitted again it is the same job: what has no identity 
 """
 
 import asyncio
-import base64
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,7 +30,6 @@ _ONE = (
     "content_type", "headers", "size",
 )  # fmt: skip
 _MOST = 10_000
-_START = 100
 
 Ids = Annotated[
     list[str] | None, typer.Argument(metavar="[ID]...", help="As in the list; or a message_id.")
@@ -47,7 +45,7 @@ def list_(
     output: Output = Format.TABLE,
 ) -> None:
     """The oldest of them, with what is wrong."""
-    rows, more = _run(lambda queue: _rows(queue, limit, code))
+    rows, more = _run(lambda queue: _rows(queue, limit, code, output))
     emit_list({"items": rows, "next_cursor": None}, output, _LIST)
     if more > 0:
         tell(f"{more} more: --limit {min(_MOST, limit + more)}")
@@ -58,11 +56,16 @@ def show(
     parked_id: Annotated[str, typer.Argument(metavar="ID")], output: Output = Format.TABLE
 ) -> None:
     """One of them, all of it."""
-    (row,) = _run(lambda queue: _each(queue, _Wanted([parked_id]), _shown))
+    from infra.cli.parked_rows import alone, body_of
+
+    async def shown(_: "ParkedQueue", parked: "Parked") -> Mapping[str, Any]:
+        return alone(parked, output)
+
+    (row,) = _run(lambda queue: _each(queue, _Wanted([parked_id]), shown))
     emit_one(row, output, _ONE)
     if output is Format.TABLE:
         say("")
-        say(row["body"] if "body" in row else f"{row['size']} bytes that are not text")
+        say(body_of(row))
 
 
 @app.command()
@@ -78,17 +81,14 @@ def resubmit(
 ) -> None:
     """Submit them again, mended or as they are.
 
-    What would only be parked again stays where it is, and the exit code is 1.
+    What would not become a job stays where it is, and the exit code is 1.
     """
     wanted = _Wanted(ids or [], everything=everything, code=code)
     if (body or edit) and len(wanted.ids) != 1:
         raise CommandFailed(Exit.USAGE, "--body and --edit mend one message: name its ID")
     change = _edited if edit else _from_file(body) if body else _as_it_is
 
-    async def again(queue: "ParkedQueue", parked: "Parked") -> dict[str, Any]:
-        return await _resubmit(queue, parked, change(parked))
-
-    _report(_run(lambda queue: _each(queue, wanted, again)), output)
+    _report(_run(lambda queue: _resubmit(queue, wanted, change)), output)
 
 
 @app.command()
@@ -104,7 +104,7 @@ def drop(
     if not yes:
         _ask(wanted)
 
-    async def away(queue: "ParkedQueue", parked: "Parked") -> dict[str, Any]:
+    async def away(queue: "ParkedQueue", parked: "Parked") -> Mapping[str, Any]:
         await queue.take_out(parked)
         return {"id": parked.id, "result": "dropped"}
 
@@ -144,8 +144,8 @@ def _names(parked: "Parked") -> set[str]:
 async def _each(
     queue: "ParkedQueue",
     wanted: _Wanted,
-    act: Callable[["ParkedQueue", "Parked"], Awaitable[dict[str, Any]]],
-) -> list[dict[str, Any]]:
+    act: Callable[["ParkedQueue", "Parked"], Awaitable[Mapping[str, Any]]],
+) -> list[Mapping[str, Any]]:
     """What came of each that is wanted; an id that is none of those there ends it."""
     rows, missing = [], set(wanted.ids)
     for parked in await queue.messages():
@@ -196,105 +196,47 @@ def _edited(parked: "Parked") -> bytes:
     return text.encode()
 
 
-async def _resubmit(queue: "ParkedQueue", parked: "Parked", body: bytes) -> dict[str, Any]:
+async def _resubmit(
+    queue: "ParkedQueue", wanted: _Wanted, change: Callable[["Parked"], bytes]
+) -> list[Mapping[str, Any]]:
+    from infra.cli.parked_judge import open_judge
+    from infra.settings import load_settings
     from pipeline.domain.errors import Rejected
 
-    try:
-        message_id = _identity(parked, body)
-    except Rejected as error:
-        return {"id": parked.id, "result": "stays", "detail": str(error)}
-    await queue.send_again(parked, body, message_id)
-    return {"id": parked.id, "result": "submitted"}
+    async with open_judge(load_settings()) as judge:
+
+        async def again(queue: "ParkedQueue", parked: "Parked") -> Mapping[str, Any]:
+            body = change(parked)
+            try:
+                fit = await judge.judge(parked, body)
+            except Rejected as error:
+                return {"id": parked.id, "result": "stays", "detail": str(error)}
+            await queue.send_again(parked, body, fit.message_id)
+            return {"id": parked.id, "result": "submitted", "detail": fit.doubt}
+
+        return await _each(queue, wanted, again)
 
 
-def _identity(parked: "Parked", body: bytes) -> str | None:
-    """The `message_id` that it lacks; raises `Rejected` for what would only be parked again."""
-    from pipeline.clock import StoreClock, SystemChance
-    from pipeline.domain.delayed import DELAY_EXCHANGE
-    from pipeline.domain.envelope import ACCEPTED_KEY
-    from pipeline.intake import Bad, read_delivery
-    from pipeline.ports import Delivery
-
-    delivery = Delivery(
-        body=body,
-        routing_key=parked.routing_key,
-        content_type=parked.text("content_type"),
-        message_id=parked.text("message_id"),
-        reply_to=None,
-        correlation_id=None,
-        times=1,
-        token=None,
-        exchange=parked.exchange,
-        properties=parked.own_properties(None),
-    )
-    is_named = parked.exchange == DELAY_EXCHANGE or parked.routing_key == ACCEPTED_KEY
-    for read in read_delivery(delivery, StoreClock().now(), SystemChance()):
-        if isinstance(read, Bad):
-            raise read.error
-        is_named = is_named or read.submission.keyed
-    return None if is_named else f"parked/{parked.id}"
-
-
-def _report(rows: list[dict[str, Any]], output: Format) -> None:
+def _report(rows: list[Mapping[str, Any]], output: Format) -> None:
     emit_list({"items": rows, "next_cursor": None}, output, ("id", "result", "detail"))
     stay = sum(row["result"] == "stays" for row in rows)
     if stay:
-        raise CommandFailed(Exit.FAILED, f"{stay} would be parked again as they are, and stay")
+        raise CommandFailed(Exit.FAILED, f"{stay} would not become jobs as they are, and stay")
 
 
 # ------------------------------------------------------------------------------------------ showing
 
 
 async def _rows(
-    queue: "ParkedQueue", limit: int, code: str | None
-) -> tuple[list[dict[str, Any]], int]:
+    queue: "ParkedQueue", limit: int, code: str | None, form: Format
+) -> tuple[list[Mapping[str, Any]], int]:
     """The list, and how many are not in it."""
+    from infra.cli.parked_rows import in_list
+
     there = await queue.waiting()
     found = [p for p in await queue.messages() if code in (None, p.notes.get("code"))]
-    shown = [_row(each) | {"body": _start(each.body)} for each in found[:limit]]
+    shown = [in_list(each, form) for each in found[:limit]]
     return shown, (len(found) if code else there) - len(shown)
-
-
-def _start(body: bytes) -> str:
-    return body[: 4 * _START].decode(errors="replace")[:_START]
-
-
-async def _shown(_: "ParkedQueue", parked: "Parked") -> dict[str, Any]:
-    row = _row(parked) | {
-        "content_type": parked.text("content_type"),
-        "headers": parked.headers,
-    }
-    try:
-        return row | {"body": parked.body.decode()}
-    except UnicodeDecodeError:
-        return row | {"body_base64": base64.b64encode(parked.body).decode()}
-
-
-def _row(parked: "Parked") -> dict[str, Any]:
-    notes = parked.notes
-    return {
-        "id": parked.id,
-        "code": notes.get("code"),
-        "error": notes.get("error"),
-        "pointer": notes.get("pointer"),
-        "parked_at": notes.get("parked-at"),
-        "age": _age(notes.get("parked-at")),
-        "exchange": parked.exchange,
-        "routing_key": parked.routing_key,
-        "message_id": parked.text("message_id"),
-        "size": len(parked.body),
-    }
-
-
-def _age(parked_at: str | None) -> float | None:
-    """Whole seconds since it was parked, by this machine's clock."""
-    from datetime import UTC, datetime
-
-    try:
-        then = datetime.fromisoformat(parked_at or "")
-        return max(0, round((datetime.now(UTC) - then).total_seconds()))
-    except (ValueError, TypeError):
-        return None
 
 
 def _run(act: Callable[["ParkedQueue"], Awaitable[Any]]) -> Any:

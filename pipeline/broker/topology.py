@@ -118,6 +118,8 @@ class BrokerReport:
     product: str
     version: str
     topology: bool
+    consumers: int
+    """Of the submit queue; one that froze is still one until its heartbeats are missed."""
 
 
 async def check_broker(url: str) -> BrokerReport:
@@ -126,13 +128,24 @@ async def check_broker(url: str) -> BrokerReport:
         connection = await connect(url, "doctor")
         try:
             properties = wire_of(connection).server_properties
+            is_there = await is_present(connection)
             return BrokerReport(
                 product=str(properties.get("product", SERVER)),
                 version=str(properties.get("version", "unknown")),
-                topology=await is_present(connection),
+                topology=is_there,
+                consumers=await _consumers(connection) if is_there else 0,
             )
         finally:
             await disconnect(connection)
+
+
+async def _consumers(connection: AbstractConnection) -> int:
+    """How many take from the submit queue."""
+    channel = await open_channel(connection, confirms=False)
+    async with asyncio.timeout(CALL_SECONDS):
+        state = await channel.queue_declare(SUBMIT_QUEUE, passive=True)
+        await channel.close()
+    return state.consumer_count or 0
 
 
 async def declare_topology(url: str, clock: Clock) -> None:

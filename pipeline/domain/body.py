@@ -19,6 +19,16 @@ MAX_JOB_BYTES = 256 * 1024
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
 MAX_REQUEST_JOBS = 10_000
 _INT64 = 2**63
+_OBJECT, _ARRAY = "must be a JSON object", "must be a JSON array"
+_SHAPES = {
+    "dataclass_type": _OBJECT,
+    "dict_type": _OBJECT,
+    "model_attributes_type": _OBJECT,
+    "model_type": _OBJECT,
+    "list_type": _ARRAY,
+    "tuple_type": _ARRAY,
+}
+"""Of what pydantic says in words of Python."""
 
 
 def read_json(data: bytes) -> Any:
@@ -98,7 +108,16 @@ def flaws_of(error: ValidationError, body: Any) -> list[Flaw]:
 def _sentence(detail: ErrorDetails) -> str:
     if detail["type"] == "extra_forbidden":
         return "is not a field of this object"
-    return detail["msg"].removeprefix("Value error, ")
+    if shape := _SHAPES.get(detail["type"]):
+        return shape
+    return sentence(detail["msg"])
+
+
+def sentence(said: str) -> str:
+    """What pydantic says, without what is its own in it."""
+    if said.startswith("Input should "):
+        return "must " + said.removeprefix("Input should ")
+    return said.removeprefix("Value error, ")
 
 
 def _pointer(detail: ErrorDetails, body: Any) -> str:

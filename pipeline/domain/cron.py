@@ -19,6 +19,8 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
+from pipeline.domain.cron_flaw import flaw_of
+
 _NICKNAMES = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
@@ -197,7 +199,7 @@ def read_cron(
     try:
         next(CronSim(fields, _EPOCH))
     except CronSimError as error:
-        raise ValueError(_why_not(fields, error)) from None
+        raise ValueError(flaw_of(fields) or _why_not(fields, error)) from None
     except StopIteration:
         raise ValueError("it never fires: there is no such date") from None
     return Cron(text, fields, zone, gap, repeat)

@@ -27,7 +27,7 @@ from pipeline.domain.fields import (
     write_table,
 )
 from pipeline.domain.instants import from_ms
-from pipeline.domain.job import JobSpec, is_our_own
+from pipeline.domain.job import LONGEST_DELAY, JobSpec, is_our_own
 from pipeline.domain.properties import properties_to_json, read_properties, write_properties
 
 DELAY_EXCHANGE = "dueq.delay"
@@ -37,9 +37,11 @@ of headers): it is listed, read back in batches and shown like any other."""
 MAX_ATTEMPTS = 20
 """Some six hours: longer than a broker or an exchange is usually away."""
 
-_DELAY, _DELIVER_AT = "x-delay", "x-deliver-at"
-_EXCHANGE, _ROUTING_KEY = "x-exchange", "x-routing-key"
-_OURS = {name.encode() for name in (_DELAY, _DELIVER_AT, _EXCHANGE, _ROUTING_KEY)}
+X_DELAY, X_DELIVER_AT = "x-delay", "x-deliver-at"
+X_EXCHANGE, X_ROUTING_KEY = "x-exchange", "x-routing-key"
+MS_AS_TEXT = r"[+-]?[0-9]{1,18}"
+"""Of so many digits each number fits 64 bits."""
+_OURS = {name.encode() for name in (X_DELAY, X_DELIVER_AT, X_EXCHANGE, X_ROUTING_KEY)}
 _THE_BROKERS = {b"x-delivery-count"}
 """RabbitMQ adds it when it delivers again."""
 
@@ -121,10 +123,10 @@ def _instructions(entries: list[Entry]) -> dict[str, Any]:
 
 
 def _target(headers: dict[str, Any], routing_key: str) -> dict[str, Any]:
-    exchange = _word(headers, _EXCHANGE, "")
-    key = _word(headers, _ROUTING_KEY, routing_key)
+    exchange = _word(headers, X_EXCHANGE, "")
+    key = _word(headers, X_ROUTING_KEY, routing_key)
     if is_our_own(exchange, key):
-        name = _EXCHANGE if exchange else _ROUTING_KEY
+        name = X_EXCHANGE if exchange else X_ROUTING_KEY
         raise _refused(name, "DueQ's own exchanges and queues are not a target")
     return {"exchange": exchange, "routing_key": key}
 
@@ -137,30 +139,33 @@ def _word(headers: dict[str, Any], name: str, missing: str) -> str:
 
 
 def _times(headers: dict[str, Any]) -> dict[str, Any]:
-    if (_DELAY in headers) == (_DELIVER_AT in headers):
-        raise _refused(_DELAY, f"one of {_DELAY} and {_DELIVER_AT} says when, not both or none")
-    if _DELAY in headers:
-        return _delay(headers[_DELAY])
-    return _deliver_at(headers[_DELIVER_AT])
+    if (X_DELAY in headers) == (X_DELIVER_AT in headers):
+        raise _refused(X_DELAY, f"one of {X_DELAY} and {X_DELIVER_AT} says when, not both or none")
+    if X_DELAY in headers:
+        return _delay(headers[X_DELAY])
+    return _deliver_at(headers[X_DELIVER_AT])
 
 
 def _delay(value: Any) -> dict[str, Any]:
     """Milliseconds, as the plugin took them: any integer, also as text; negative is at once."""
     ms = _integer(value)
     if ms is None:
-        raise _refused(_DELAY, "must be an integer, in milliseconds")
-    return _checked(_DELAY, lambda: {"delay": ms / 1000} if ms > 0 else {})
+        raise _refused(X_DELAY, "must be an integer, in milliseconds")
+    if ms > LONGEST_DELAY * 1000:
+        text = f"must be at most {LONGEST_DELAY * 1000} milliseconds (ten years)"
+        raise _refused(X_DELAY, text)
+    return _checked(X_DELAY, lambda: {"delay": ms / 1000} if ms > 0 else {})
 
 
 def _deliver_at(value: Any) -> dict[str, Any]:
     if isinstance(value, str):
-        return _checked(_DELIVER_AT, lambda: {"run_at": value})
+        return _checked(X_DELIVER_AT, lambda: {"run_at": value})
     seconds = value.get("!timestamp") if isinstance(value, dict) else None
     ms = _integer(value) if seconds is None else seconds * 1000
     if ms is None:
         text = "must be an RFC 3339 time, an AMQP timestamp, or a Unix time in milliseconds"
-        raise _refused(_DELIVER_AT, text)
-    return _checked(_DELIVER_AT, lambda: {"run_at": _rfc3339(ms)})
+        raise _refused(X_DELIVER_AT, text)
+    return _checked(X_DELIVER_AT, lambda: {"run_at": _rfc3339(ms)})
 
 
 def _rfc3339(ms: int) -> str:
@@ -173,7 +178,7 @@ def _integer(value: Any) -> int | None:
         (name, value), *_ = value.items()
         if not name.startswith(("!int", "!uint")):
             return None
-    if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]{1,18}", value):
+    if isinstance(value, str) and re.fullmatch(MS_AS_TEXT, value):
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 

@@ -40,7 +40,7 @@ TASK_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"
 FIRST_INSTANT = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_INSTANT = datetime(2200, 1, 1, tzinfo=UTC)
 _RFC3339 = re.compile(r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
-_TEN_YEARS = 10 * 366 * 86_400
+LONGEST_DELAY = 10 * 366 * 86_400
 
 
 def _is_rfc3339(value: object) -> object:
@@ -77,7 +77,7 @@ def _is_base64(value: str) -> str:
 
 
 Instant = Annotated[AwareDatetime, BeforeValidator(_is_rfc3339), AfterValidator(_in_range)]
-Delay = Annotated[FiniteFloat, Strict(), Field(ge=0, le=_TEN_YEARS)]
+Delay = Annotated[FiniteFloat, Strict(), Field(ge=0, le=LONGEST_DELAY)]
 Timeout = Annotated[FiniteFloat, Strict(), Field(gt=0, le=30 * 86_400)]
 Priority = Annotated[int, Strict(), Field(ge=LOWEST, le=HIGHEST)]
 QueueName = Annotated[str, Field(pattern=NAME)]

@@ -17,7 +17,7 @@ from pipeline.domain.cron import Cron, Gap, Repeat
 from pipeline.domain.job import LAST_INSTANT
 from pipeline.domain.schedule import Rule, Schedule
 
-_SECOND, _MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+_MS, _SECOND, _MINUTE = timedelta(milliseconds=1), timedelta(seconds=1), timedelta(minutes=1)
 _STEP = timedelta(hours=12)
 """No zone changes its clocks twice within this."""
 _MOST_NAMED = 2
@@ -69,18 +69,22 @@ class Preview:
 
 
 def preview(schedule: Schedule, now: datetime, count: int) -> Preview:
-    """The next `count` fires after `now`; fewer if there are no more of them before 2200."""
+    """The next `count` fires after `now`; fewer if there are no more of them before 2200.
+
+    What the clock does before `start_at` happens to no fire and is not told.
+    """
     times = list(takewhile(lambda at: at < LAST_INSTANT, islice(_fires(schedule, now), count)))
     if not times:
         return Preview((), ())
-    changes = list(clock_changes(ZoneInfo(schedule.spec.timezone), now, times[-1]))
-    rule, start_at = schedule.rule, schedule.spec.start_at
+    begin = max(now, (schedule.spec.start_at or now) - _MS)  # `start_at` may be the change itself
+    changes = list(clock_changes(ZoneInfo(schedule.spec.timezone), begin, times[-1]))
+    rule, spread = schedule.rule, _spread(schedule.spec.jitter)
     fires, since = [], 0
     for at in times:
         until = since
         while until < len(changes) and changes[until].at <= at:
             until += 1
-        fires.append(PreviewedFire(at, _notes(rule, at, changes[since:until], start_at)))
+        fires.append(PreviewedFire(at, _notes(rule, at, changes[since:until]) + spread))
         since = until
     return Preview(fires, changes)
 
@@ -107,17 +111,19 @@ def _fires(schedule: Schedule, now: datetime) -> Iterator[datetime]:
 # -- notes
 
 
-def _notes(
-    rule: Rule, at: datetime, changes: Sequence[ClockChange], start_at: datetime | None
-) -> list[str]:
+def _notes(rule: Rule, at: datetime, changes: Sequence[ClockChange]) -> list[str]:
     notes = [] if len(changes) > _MOST_NAMED else [change.in_words() for change in changes]
     if len(changes) > _MOST_NAMED:
         notes.append(f"the clock changes {len(changes)} times before this")
     if isinstance(rule, Cron):
-        begun = [change for change in changes if change.at >= (start_at or change.at)]
-        notes += [note for change in begun if (note := _missing(rule, change, at))]
+        notes += [note for change in changes if (note := _missing(rule, change, at))]
         notes += _doubled(rule, at)
     return notes
+
+
+def _spread(jitter: float) -> list[str]:
+    """Which moment it is, is drawn with the schedule's id: one that is not stored has none."""
+    return [f"its job is due up to {jitter:g} seconds later (jitter)"] if jitter else []
 
 
 def _missing(rule: Cron, change: ClockChange, at: datetime) -> str | None:

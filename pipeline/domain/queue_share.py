@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from pipeline.domain.job import NAME
 
 MAX_WEIGHT = 1000
+SHARE = NAME.removesuffix("$") + r"(:0*(1000|[1-9][0-9]{0,2}))?$"
+"""As such a text looks; `read_share` says what is wrong with another."""
 _NAME = re.compile(NAME)
 
 

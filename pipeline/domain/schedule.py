@@ -6,13 +6,13 @@ watchers make one job of it. Pure: no clock, no I/O.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from typing import Annotated, Any, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import (
     AfterValidator,
@@ -55,8 +55,15 @@ def _is_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"{name[:60]!r} is not an IANA time zone") from None
+        meant = _zones_by_lower_case().get(name.lower())
+        hint = f": did you mean {meant}?" if meant else ""
+        raise ValueError(f"{name[:60]!r} is not an IANA time zone{hint}") from None
     return name
+
+
+@lru_cache(maxsize=1)
+def _zones_by_lower_case() -> Mapping[str, str]:
+    return {name.lower(): name for name in available_timezones()}
 
 
 @lru_cache(maxsize=4096)  # thousands of schedules say the same: read once, told apart by nothing
@@ -175,6 +182,11 @@ class Schedule:
         if self.next_fire_at is None or self.spec.paused:
             return None
         return self.next_fire_at - (LEAD if self.spec.overlap is Overlap.ALLOW else timedelta(0))
+
+    def in_words(self) -> str:
+        """The rule as a sentence, and the jitter."""
+        spread = f", each up to {self.spec.jitter:g} seconds later" if self.spec.jitter else ""
+        return self.rule.in_words() + spread
 
     def next_after(self, instant: datetime) -> datetime | None:
         """The first fire time later than `instant` and than all that were decided on."""

@@ -11,9 +11,10 @@ from datetime import timedelta
 
 from pymongo import DeleteMany
 
+from pipeline.domain.job import Job
 from pipeline.domain.states import Event, State, sources_of, target_of
 from pipeline.ports import Clock, JobFilter
-from pipeline.store.changes import still
+from pipeline.store.changes import as_read, still
 from pipeline.store.connect import Database, Document, translated
 from pipeline.store.indexes import BURIED_BY_TIME, FINAL_BY_END
 from pipeline.store.reading import attempts_of
@@ -44,9 +45,10 @@ class Burial:
         self._remains = database.executions
         self._burial_clock = clock
 
-    async def bury(self, job_id: str) -> bool:
+    async def bury(self, job_id: str, before: Job | None = None) -> bool:
         """One job; True also if it was buried before."""
-        condition = {"_id": job_id, "state": from_states(Event.BURY)}
+        possible = {"state": from_states(Event.BURY)}
+        condition = {"_id": job_id, "$and": [possible, as_read(before)]}
         with translated():
             await self._graves.update_one(condition, _TOMBSTONE)
             buried = await self._attempts_of_buried([job_id])

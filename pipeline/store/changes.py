@@ -43,16 +43,18 @@ class Changes:
 
     # -- one -------------------------------------------------------------------------------
 
-    async def cancel_waiting(self, job_id: str) -> bool:
+    async def cancel_waiting(self, job_id: str, before: Job | None = None) -> bool:
         """`pending` or `queued` → `cancelled`."""
         waiting = {"$in": sorted(state.value for state in _WAITING)}
+        condition = {"_id": job_id, "$and": [{"state": waiting}, as_read(before)]}
         with translated():
-            result = await self._owned.update_one({"_id": job_id, "state": waiting}, _CANCEL)
+            result = await self._owned.update_one(condition, _CANCEL)
         return result.modified_count == 1
 
-    async def redrive(self, job_id: str) -> bool:
+    async def redrive(self, job_id: str, before: Job | None = None) -> bool:
         """Back to `pending`, due now."""
-        condition = {"_id": job_id, "state": from_states(Event.REDRIVE)}
+        possible = {"state": from_states(Event.REDRIVE)}
+        condition = {"_id": job_id, "$and": [possible, as_read(before)]}
         with translated():
             result = await self._owned.update_one(condition, _REDRIVE)
         return result.modified_count == 1
@@ -65,22 +67,16 @@ class Changes:
         each makes this match nothing, and whoever asked reads again. What the change leaves behind
         in Redis is a ghost: a start asks for `queued`, this queue and the due time (H15, H27).
         """
-        condition = {
-            "_id": before.id,
-            "state": before.state.value,
-            "attempt": before.attempt,
-            "due_at": before.due_at,
-            "spec": {"$eq": before.body},
-        }
+        condition = {"_id": before.id, **as_read(before)}
         with translated():
             result = await self._owned.update_one(condition, _change(after))
         return result.matched_count == 1
 
-    async def hasten(self, job_id: str) -> bool:
+    async def hasten(self, job_id: str, before: Job | None = None) -> bool:
         """Due now, if it waits for a later time."""
         condition = {
             "_id": job_id,
-            "state": from_states(Event.CHANGE),
+            "$and": [{"state": from_states(Event.CHANGE)}, as_read(before)],
             "$expr": {"$gt": ["$due_at", "$$NOW"]},
         }
         change = {"state": target_of(Event.CHANGE).value, "due_at": "$$NOW"}
@@ -102,6 +98,18 @@ class Changes:
         with translated():
             result = await self._owned.update_many(condition, change)
         return result.modified_count
+
+
+def as_read(before: Job | None) -> Document:
+    """What moves with all that may happen to a job; None: however it stands."""
+    if before is None:
+        return {}
+    return {
+        "state": before.state.value,
+        "attempt": before.attempt,
+        "due_at": before.due_at,
+        "spec": {"$eq": before.body},
+    }
 
 
 def still(job_ids: Sequence[str], wanted: JobFilter, states: frozenset[State]) -> Document:

@@ -240,7 +240,7 @@ class MongoScheduleStore:
             jobs = await found.sort([("schedule_id", 1), ("fire_time", 1)]).to_list(None)
         runs: dict[str, list[str]] = {}
         for job in jobs:
-            fire_time = job.get("fire_time")  # one that was asked for by hand has none
+            fire_time = job.get("fire_time")  # of one that an older version triggered: none
             if fire_time is not None and fire_time < before[job["schedule_id"]]:
                 runs.setdefault(job["schedule_id"], []).append(job["_id"])
         return runs

@@ -295,3 +295,29 @@ async def _bury(store: JobStore, how: str, job_id: str) -> None:
             await store.bury_many([job_id], EVERYTHING)
         case "bury_ended":
             await store.bury_ended(State.SUCCEEDED, timedelta(minutes=50), 10)
+
+
+# -- what was read, and nothing else
+
+
+@pytest.mark.parametrize("write", ["cancel_waiting", "hasten", "bury"])
+async def test_a_write_for_what_was_read_leaves_alone_what_has_changed(
+    world: World, write: str
+) -> None:
+    job_id = await world.queued(delay=3600, payload={"a": [1, None]})
+    read = await world.job(job_id)
+    assert await patched(world, read, priority=9)
+    assert not await getattr(world.store, write)(job_id, read)
+    stands = await world.job(job_id)
+    assert (stands.state, stands.spec.priority, stands.due_at) == (State.PENDING, 9, read.due_at)
+    assert await getattr(world.store, write)(job_id, stands)
+
+
+async def test_a_redrive_of_what_was_read_is_made_once(world: World) -> None:
+    job_id = await world.queued(delay=3600)
+    assert await world.store.cancel_waiting(job_id)
+    read = await world.job(job_id)
+    assert await world.store.redrive(job_id, read)
+    assert await world.store.cancel_waiting(job_id)  # cancelled again, but due at another time
+    assert not await world.store.redrive(job_id, read)
+    assert await world.store.redrive(job_id, await world.job(job_id))

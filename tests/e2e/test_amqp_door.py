@@ -108,11 +108,34 @@ async def test_what_was_submitted_before_a_crash_and_again_after_it_is_one_job(
     assert [job["id"] for job in jobs if job.get("payload") == "parked once"] == [job_id]
 
 
+async def test_what_names_another_job_stays_until_it_is_mended(system: Up) -> None:
+    key = "named-twice"
+    assert system.json("job", "submit", "--payload", "1", "--idempotency-key", key)["id"]
+    send(system, '{"payload": 2}', message_id=key)
+    (row,) = await eventually(lambda: parked(system))
+    assert row["code"] == "conflict"
+    again = system.dueq("parked", "resubmit", row["id"])
+    assert (again.returncode, "stays" in again.stdout) == (1, True)
+    assert [each["id"] for each in parked(system)] == [row["id"]]
+    stdin = '{"payload": 1}'
+    assert system.dueq("parked", "resubmit", key, "--body", "-", stdin=stdin).returncode == 0
+    assert parked(system) == []
+
+
+async def test_an_array_in_an_array_and_an_array_without_jobs_stay(system: Up) -> None:
+    send(system, '[[{"name": "nested"}], []]')
+    send(system, "[]")
+    await eventually(lambda: len(parked(system)) == 3)
+    assert system.dueq("parked", "resubmit", "--all").returncode == 1
+    bodies = sorted(row["body"] for row in parked(system))
+    assert bodies == ["[[]]", '[[{"name":"nested"}]]', "[]"]
+
+
 @pytest.mark.parametrize(
     ("body", "accepted", "rejected"),
     [('[{"payload": 1}, {"queue": "a b"}, {"payload": 2}]', 2, [(1, "invalid", "/queue")]),
      ('{"delay": -1}', 0, [(0, "invalid", "/delay")]),
-     ("{", 0, [(0, "malformed", "")]), ('{"payload": 1}', 1, [])],
+     ("{", 0, [(0, "malformed", "")]), ("[]", 0, []), ('{"payload": 1}', 1, [])],
 )  # fmt: skip
 async def test_who_asks_is_told_also_when_all_of_it_is_parked(
     system: Up, inbox: str, body: str, accepted: int, rejected: list[tuple[int, str, str]]

@@ -55,9 +55,15 @@ def test_many_are_counted_cancelled_retried_and_deleted_by_a_filter(system: Up) 
     assert counted == {"matched": 12, "complete": True}
     done = {"matched": 12, "changed": 12, "unchanged": 0, "complete": True}
     assert system.json("job", "cancel", "--tag", "cli", "--q", "many-", "--yes") == done
-    some = system.json("job", "retry", "--tag", "cli", "--limit", "5")
+    for verb in ("cancel", "retry", "delete"):
+        refused = system.dueq("job", verb, "--tag", "cli")
+        assert (refused.returncode, "--yes" in refused.stderr) == (2, True)
+    some = system.json("job", "retry", "--tag", "cli", "--limit", "5", "--yes")
     assert (some["changed"], some["complete"]) == (5, False)
-    assert system.json("job", "delete", "--tag", "cli", "--status", "cancelled")["changed"] == 7
+    assert (
+        system.json("job", "delete", "--tag", "cli", "--status", "cancelled", "--yes")["changed"]
+        == 7
+    )
 
 
 def test_nothing_and_everything_have_to_be_said(system: Up) -> None:

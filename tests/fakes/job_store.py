@@ -185,10 +185,12 @@ class FakeJobStore:
 
     # -- operators
 
-    async def cancel_waiting(self, job_id: str) -> bool:
+    async def cancel_waiting(self, job_id: str, before: Job | None = None) -> bool:
         with self._call("cancel_waiting"):
             job = self.jobs.get(job_id)
             if job is None or job.state not in sources_of(Event.CANCEL) - {State.RUNNING}:
+                return False
+            if not _stands(job, before):
                 return False
             self._put(job, state=State.CANCELLED, finished_at=self._now())
             return True
@@ -209,20 +211,22 @@ class FakeJobStore:
             )
             return True
 
-    async def hasten(self, job_id: str) -> bool:
+    async def hasten(self, job_id: str, before: Job | None = None) -> bool:
         with self._call("hasten"):
             job = self.jobs.get(job_id)
             if job is None or job.state not in sources_of(Event.CHANGE):
                 return False
-            if job.due_at <= self._now():
+            if job.due_at <= self._now() or not _stands(job, before):
                 return False
             self._put(job, state=target_of(Event.CHANGE), due_at=self._now())
             return True
 
-    async def redrive(self, job_id: str) -> bool:
+    async def redrive(self, job_id: str, before: Job | None = None) -> bool:
         with self._call("redrive"):
             job = self.jobs.get(job_id)
             if job is None or job.state not in sources_of(Event.REDRIVE):
+                return False
+            if not _stands(job, before):
                 return False
             self._redrive(job)
             return True
@@ -278,12 +282,12 @@ class FakeJobStore:
                 self._bury(job)
             return len(ended)
 
-    async def bury(self, job_id: str) -> bool:
+    async def bury(self, job_id: str, before: Job | None = None) -> bool:
         with self._call("bury"):
             job = self.jobs.get(job_id)
             if job is None:
                 return job_id in self.tombs
-            if job.state not in sources_of(Event.BURY):
+            if job.state not in sources_of(Event.BURY) or not _stands(job, before):
                 return False
             self._bury(job)
             return True
@@ -449,6 +453,10 @@ def _may_start(job: Job, claim: Claim) -> bool:
         and job.due_at <= claim.judged_at
         and (expires_at is None or expires_at > claim.judged_at)
     )
+
+
+def _stands(job: Job, before: Job | None) -> bool:
+    return before is None or _read_of(job) == _read_of(before)
 
 
 def _read_of(job: Job) -> tuple[object, ...]:

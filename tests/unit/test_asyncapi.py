@@ -1,6 +1,7 @@
 """The AsyncAPI document agrees with itself and with what the code reads and writes."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -10,12 +11,13 @@ import pytest
 from infra.asyncapi import document
 from pipeline.broker.parked import Notes, parked_properties
 from pipeline.broker.topology import EXCHANGES, QUEUES
+from pipeline.domain.delayed import read_delayed
 from pipeline.domain.envelope import encode_accepted
 from pipeline.domain.errors import Flaw, Rejected
 from pipeline.domain.fields import read_table
 from pipeline.domain.job import JobSpec
 from pipeline.domain.lifecycle import EventBody
-from pipeline.domain.properties import read_properties
+from pipeline.domain.properties import properties_from_json, read_properties
 from pipeline.ports import Delivery
 from tests.builders import a_submission
 
@@ -89,6 +91,21 @@ def test_what_the_gateway_writes_is_what_is_described(told: dict[str, Any]) -> N
     (written,) = json.loads(next(encode_accepted([a_submission()])))
 
     assert set(schema["required"]) <= written.keys() <= schema["properties"].keys()
+
+
+def test_what_is_said_of_delayed_messages_is_what_the_code_reads(told: dict[str, Any]) -> None:
+    schema = told["components"]["schemas"]["DelayHeaders"]
+    values = {"x-delay": "1500", "x-exchange": "theirs", "x-routing-key": "key"}
+    spec, job = read_delayed(b"", "own", properties_from_json({}, values))
+
+    assert spec.delay == 1.5
+    assert (job["amqp"]["exchange"], job["amqp"]["routing_key"]) == ("theirs", "key")
+    assert "headers" not in job["amqp"]  # each of them was read as ours
+    assert schema["properties"].keys() == {*values, "x-deliver-at"}
+    number, text = schema["properties"]["x-delay"]["oneOf"]
+    assert number["type"] == "integer"
+    assert re.search(text["pattern"], "1500")
+    assert not re.search(text["pattern"], "1.5 s")
 
 
 def test_what_is_parked_has_the_headers_that_are_described(told: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """What `dueq` makes of its arguments, without any server."""
 
+import io
 import subprocess
 import sys
 import time
@@ -7,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from infra.cli import with_bare_wait
-from infra.cli.client import Gateway
+from infra.cli import many, with_bare_wait
+from infra.cli.client import Gateway, in_words
 from infra.cli.output import Format, cell, emit_list, emit_one
 from infra.cli.queue import rate_of
 from infra.cli.submit import seconds, value
@@ -130,3 +131,28 @@ def test_a_rate_that_is_none_is_a_usage_error(text: str) -> None:
     with pytest.raises(CommandFailed) as failed:
         rate_of(text, None)
     assert failed.value.code is Exit.USAGE
+
+
+def test_what_is_wrong_is_told_once() -> None:
+    flaws = [{"pointer": "/cron", "detail": "bad minute"}, {"pointer": "", "detail": "no"}]
+    one = {"title": "Unprocessable", "detail": "/cron: bad minute", "errors": flaws[:1]}
+    assert in_words(one, "422") == "Unprocessable: /cron: bad minute"
+    two = {"title": "Unprocessable", "detail": "/cron: bad minute; /: no", "errors": flaws}
+    assert in_words(two, "422") == (
+        "Unprocessable: 2 things are wrong\n  /cron: bad minute\n  /: no"
+    )
+    more = {"title": "Conflict", "detail": "it is taken", "errors": flaws[:1]}
+    assert in_words(more, "409") == "Conflict: it is taken\n  /cron: bad minute"
+    assert in_words({}, "500 Oops") == "500 Oops"
+
+
+@pytest.mark.parametrize("verb", ["cancel", "retry", "delete"])
+def test_many_are_not_changed_where_nobody_can_be_asked(
+    verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    monkeypatch.setenv("DUEQ_URL", "http://127.0.0.1:9")
+    call = {"all": True, "dry_run": False, "limit": 1}
+    with pytest.raises(CommandFailed, match="--yes") as refused:
+        many.apply(verb, None, {}, call, sure=False, output=Format.JSON, columns=())
+    assert refused.value.code is Exit.USAGE

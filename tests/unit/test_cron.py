@@ -239,6 +239,39 @@ def test_an_impossible_expression_is_refused_with_the_reason(text: str, reason: 
         cron(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("60 * * * *", "bad minute: '60' is not between 0 and 59"),
+        ("5-1 * * * *", "bad minute: the range '5-1' runs backwards"),
+        ("*/0 * * * *", "bad minute: the step of '*/0' is not a number from 1 up"),
+        ("0,75 * * * *", "bad minute: '75' is not between 0 and 59"),
+        ("0 9,,10 * * *", "bad hour: a value is missing: it takes * or a number from 0 to 23"),
+        ("0 *-5 * * *", "bad hour: * cannot be an end of a range"),
+        ("0 0 0 * *", "bad day-of-month: '0' is not between 1 and 31"),
+        ("0 0 ? * *", "bad day-of-month: '?' is not * or a number from 1 to 31"),
+        ("0 0 * MAI *",
+         "bad month: 'MAI' is not * or a number from 1 to 12 or a name from JAN to DEC"),
+        ("0 0 * * fri-mon", "bad day-of-week: the range 'FRI-MON' runs backwards"),
+        ("0 0 * * MON#6", "bad day-of-week: in 'MON#6' the week is not a number from 1 to 5"),
+        ("0 0 * * 9L", "bad day-of-week: '9' is not between 0 and 7"),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_the_word_and_what_may_stand_there(text: str, reason: str) -> None:
+    with pytest.raises(ValueError) as refused:
+        cron(text)
+    assert str(refused.value) == reason
+
+
+@given(st.from_regex(r"[0-9*/,#LW-]{1,6}", fullmatch=True), st.integers(0, 4))
+def test_whatever_is_refused_for_one_field_is_refused_with_a_reason(word: str, place: int) -> None:
+    fields = " ".join(word if place == number else "*" for number in range(5))
+    try:
+        cron(fields)
+    except ValueError as refused:
+        assert ": " in str(refused) or "never fires" in str(refused)
+
+
 def test_h_spreads_schedules_and_stays_the_same_for_each() -> None:
     def fields(seed: str, text: str = "H H * * *") -> str:
         return read_cron(text, ZoneInfo("UTC"), seed=seed).fields

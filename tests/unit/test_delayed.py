@@ -59,6 +59,13 @@ def test_another_x_delay_is_refused_at_its_place(value: Any) -> None:
     assert refused(x_delay=value).pointer == "/headers/x-delay"
 
 
+def test_the_longest_x_delay_is_told_in_milliseconds_as_it_is_written() -> None:
+    longest = 10 * 366 * 86_400_000
+    assert due(x_delay=longest) == timedelta(milliseconds=longest)
+    for value in (longest + 1, str(longest + 1), 10**18 - 1):
+        assert f"at most {longest} milliseconds" in refused(x_delay=value).detail
+
+
 AT = datetime(2026, 3, 1, 8, 30, 0, 250_000, tzinfo=UTC)
 
 

@@ -66,6 +66,25 @@ async def test_the_tag_that_was_read_lets_the_change_pass_once(world: GatewayWor
     assert (await patch(world, job_id, b'{"priority": 2}', if_match=f"W/{tag}")).status == 412
 
 
+@pytest.mark.parametrize("verb", ["cancel", "run", "delete", "retry"])
+async def test_no_verb_touches_a_job_that_is_not_the_one_that_was_read(
+    world: GatewayWorld, verb: str
+) -> None:
+    job_id = await world.submitted(delay=60)
+    if verb == "retry":
+        assert (await world.post(f"/api/jobs/{job_id}/cancel")).status == 200
+    before = await world.get(f"/api/jobs/{job_id}")
+    method, path = ("DELETE", "") if verb == "delete" else ("POST", f"/{verb}")
+
+    async def act(tag: str) -> int:
+        url = f"/api/jobs/{job_id}{path}"
+        return (await world.request(method, url, [b""], if_match=tag)).status
+
+    assert await act('"other"') == 412
+    assert (await world.get(f"/api/jobs/{job_id}")).json == before.json
+    assert await act(before.headers["etag"]) == (204 if verb == "delete" else 200)
+
+
 async def test_a_dispatch_changes_the_tag(world: GatewayWorld) -> None:
     job_id = await world.submitted(delay=1)
     tag = (await world.get(f"/api/jobs/{job_id}")).headers["etag"]

@@ -63,8 +63,26 @@ def test_an_array_is_read_in_order() -> None:
     assert len(set(ids(reads))) == 3
 
 
-def test_an_empty_array_is_no_job_and_no_fault() -> None:
-    assert read("[]") == []
+@pytest.mark.parametrize("key", ["job.submit", ACCEPTED_KEY])
+def test_an_empty_array_is_answered_and_parked_if_nobody_asked(key: str) -> None:
+    """Acknowledged without a word it would be lost to whoever meant to send jobs."""
+    assert read("[]", routing_key=key, reply_to="answers") == []
+    bad = a_bad("[]", routing_key=key)
+    assert (bad.body, bad.error.code) == (b"[]", "invalid")
+
+
+@pytest.mark.parametrize("element", ['[{"name": "nested"}]', "[]", "[[]]", "[{}, {}]"])
+@pytest.mark.parametrize("key", ["job.submit", ACCEPTED_KEY])
+def test_an_array_in_an_array_stays_a_bad_element_however_often_it_comes_again(
+    key: str, element: str
+) -> None:
+    """Parked bare, it would be jobs when it is submitted again, or none, and not what was sent."""
+    body = f"[{element}]".encode()
+    for _ in range(3):
+        bad = a_bad(body, routing_key=key)
+        assert bad.error.code == "invalid"
+        assert parse_json(bad.body) == [json.loads(element)]
+        body = bad.body
 
 
 @pytest.mark.parametrize("bad", BAD_ELEMENTS)

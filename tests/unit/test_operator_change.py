@@ -1,6 +1,5 @@
 """A change and "run now" in every race: with a dispatch, a start, an end, a cancel, each other."""
 
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -31,7 +30,7 @@ async def change(
     job_id: str,
     patch: Any,
     store: JobStore | None = None,
-    is_meant: Callable[[Job], Awaitable[bool]] = operator.anything,
+    is_meant: operator.Meant | None = None,
 ) -> Job:
     return await operator.change(
         job_id, patch, store or world.store, world.queue, world.clock, is_meant

@@ -93,7 +93,30 @@ def test_a_gap_before_the_start_concerns_nobody() -> None:
     for gap in ("skip", "shift"):
         later = {"cron": "30 2 * * *", "gap": gap, "start_at": "2027-04-01T00:00:00Z"}
         ((_, notes),) = shown(SPRING, 1, **later)
-        assert notes == [FORWARD]
+        assert notes == []
+
+
+def test_what_the_clock_does_before_the_start_is_not_told_of_the_first_fire() -> None:
+    twice = "02:30 comes twice on 2027-10-31: the first of two fires (repeat: both)"
+    later = {"cron": "30 2 * * *", "repeat": "both", "start_at": "2027-10-30T12:00:00Z"}
+    schedule = new_schedule(an_id(), {"timezone": BERLIN, **later}, AUTUMN)
+    found = preview(schedule, AUTUMN, 3)
+    assert found.fires[0].notes == [twice]
+    assert [change.local_before.date().isoformat() for change in found.changes] == ["2027-10-31"]
+
+
+def test_a_start_at_the_very_change_is_told_of_it() -> None:
+    start = {"cron": "30 2 * * *", "start_at": "2027-03-28T01:00:00Z"}
+    ((_, notes),) = shown(AUTUMN, 1, **start)
+    assert notes == [FORWARD, MISSING + "fires at the moment of the change (gap: shift)"]
+
+
+def test_jitter_is_told_of_every_fire_and_in_words() -> None:
+    fires = shown(SPRING, 2, cron="30 2 * * *", jitter=90)
+    spread = "its job is due up to 90 seconds later (jitter)"
+    assert [notes[-1] for _, notes in fires] == [spread] * 2
+    schedule = new_schedule(an_id(), {"cron": "30 2 * * *", "jitter": 90}, SPRING)
+    assert schedule.in_words() == "At 02:30 every day, each up to 90 seconds later"
 
 
 def test_many_changes_between_two_fires_are_counted() -> None:

@@ -56,6 +56,11 @@ def test_a_period_is_whole_milliseconds_so_that_the_stores_keep_its_fire_times()
         ({"cron": "0 0 * *"}, "/cron", "five fields"),
         ({"cron": "@often"}, "/cron", "@daily"),
         ({"cron": "0 9 * * *", "timezone": "Mars/Olympus"}, "/timezone", "not an IANA"),
+        (
+            {"cron": "0 9 * * *", "timezone": "europe/berlin"},
+            "/timezone",
+            "did you mean Europe/Berlin?",
+        ),
         ({"cron": "0 9 * * *", "end_at": "2026-03-02T08:00:00Z"}, "/end_at", "never fire"),
         ({"cron": "0 9 * * *", "every": 5}, "", "one of cron and every"),
         ({"job": {}}, "", "one of cron and every"),

@@ -1,7 +1,10 @@
 """What a receiver gets against duplicates: the job's id, stable, and the attempt, which only grows.
 
-A receiver that remembers the highest attempt of a job can refuse a stale worker.
+A receiver that remembers the highest attempt of a job can refuse a stale worker. The job of a
+schedule also says which fire time it stands for: one that was caught up runs long after it.
 """
+
+from datetime import datetime
 
 from pipeline.domain.job import Job
 
@@ -12,8 +15,12 @@ def fence_headers(job: Job) -> dict[str, str]:
         "Idempotency-Key": job.id,
         "DueQ-Job-Id": job.id,
         "DueQ-Attempt": str(job.attempt),
-        "DueQ-Scheduled-At": job.due_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "DueQ-Scheduled-At": _instant(job.due_at),
     }
+    if job.schedule_id is not None:
+        headers["DueQ-Schedule-Id"] = job.schedule_id
+    if job.fire_time is not None:
+        headers["DueQ-Fire-Time"] = _instant(job.fire_time)
     if job.traceparent is not None:
         headers["traceparent"] = job.traceparent
     return headers
@@ -21,4 +28,13 @@ def fence_headers(job: Job) -> dict[str, str]:
 
 def fence_environment(job: Job) -> dict[str, str]:
     """Variables for commands."""
-    return {"DUEQ_JOB_ID": job.id, "DUEQ_ATTEMPT": str(job.attempt)}
+    environment = {"DUEQ_JOB_ID": job.id, "DUEQ_ATTEMPT": str(job.attempt)}
+    if job.schedule_id is not None:
+        environment["DUEQ_SCHEDULE_ID"] = job.schedule_id
+    if job.fire_time is not None:
+        environment["DUEQ_FIRE_TIME"] = _instant(job.fire_time)
+    return environment
+
+
+def _instant(value: datetime) -> str:
+    return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -108,6 +108,8 @@ def _asked(task: Task, payload: Any, context: Context) -> dict[str, Any]:
         "queue": context.queue,
         "due_at": context.due_at.isoformat(),
         "job": context.job,
+        "schedule_id": context.schedule_id,
+        "fire_time": context.fire_time and context.fire_time.isoformat(),
     }
 
 

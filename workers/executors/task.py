@@ -91,7 +91,10 @@ class TaskExecutor:
 
     async def _ending(self, task: Task, job: Job, payload: Any, note: Note) -> Ending:
         channel = _Channel(job, note, self._submit)
-        context = Context(job.id, job.attempt, job.queue, job.due_at, job.body, channel)
+        context = Context(
+            job.id, job.attempt, job.queue, job.due_at, job.body, channel,
+            schedule_id=job.schedule_id, fire_time=job.fire_time,
+        )  # fmt: skip
         try:
             fitting = task.fit(payload)
             if task.process:

@@ -79,6 +79,8 @@ def _run(asked: dict[str, Any], worker: Worker) -> Any:
             datetime.fromisoformat(asked["due_at"]),
             asked["job"],
             worker,
+            asked["schedule_id"],
+            datetime.fromisoformat(asked["fire_time"]) if asked["fire_time"] else None,
         )
         return task_endings.success_of(_call(task, task.fit(asked["payload"]), context))
     except BaseException as error:  # users' code: SystemExit is a failure of this attempt
