@@ -194,6 +194,19 @@ async def test_while_nobody_listens_a_full_round_is_followed_by_a_rest_until_the
     assert await announcer.round() == 0
 
 
+async def test_where_nobody_heard_the_last_ones_the_next_are_gathered(
+    oplog: Oplog, outlet: FakeEventOutlet, announcer: Announcer
+) -> None:
+    life_of(oplog, "a")
+    outlet.heard = False
+    assert 0 < await announcer.round() <= 1
+    assert await announcer.round() == 0, "nothing happened: it waits for what comes"
+
+    life_of(oplog, "b")
+    outlet.heard = True
+    assert await announcer.round() == 0
+
+
 async def test_who_tells_for_long_keeps_the_right_and_stops_when_it_is_lost(
     oplog: Oplog, outlet: FakeEventOutlet, announcer: Announcer, clock: ManualClock
 ) -> None:
