@@ -20,6 +20,11 @@ class Cable:
         """From the next connection on, to another server."""
         self._target = urlsplit(url)
 
+    @property
+    def connections(self) -> int:
+        """How many there are at this moment."""
+        return len(self._writers) // 2
+
     def cut(self) -> None:
         """Every connection breaks; new ones are possible at once."""
         for writer in self._writers:

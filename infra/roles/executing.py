@@ -8,7 +8,7 @@ from infra.exits import CommandFailed, Exit
 from infra.roles.clients import beside
 from infra.roles.running import Process
 from pipeline.broker.publisher import RabbitIntake
-from pipeline.broker.target import RabbitTarget
+from pipeline.broker.targets import RabbitTargets
 from pipeline.queue.live_notes import RedisLiveNotes
 from pipeline.queue.sick_targets import RedisSickTargets
 from pipeline.stats import dueq_version
@@ -33,14 +33,16 @@ async def executors_of(
     """All kinds; `command` None: no commands."""
     async with (
         _http(process) as http,
-        RabbitTarget(process.settings.amqp_url) as target,
+        RabbitTargets(process.settings.amqp_url, process.clock) as targets,
+        beside(targets.run()),
         _submit(process) as submit,
         RedisLiveNotes(process.settings.redis_url) as live,
-        beside(Telling(notes, live, process.clock).run()),
+        beside(Telling(notes, live, process.clock, process.settings.lease).run()),
     ):
         task = TaskExecutor(REGISTRY, concurrency, notes, submit)
         try:
-            yield Executors(task, http, AmqpExecutor(target), command)
+            amqp = AmqpExecutor(targets, _secrets(process))
+            yield Executors(task, http, amqp, command)
         finally:
             task.close()
             if command is not None:

@@ -7,12 +7,14 @@ the broker the heartbeat notices within half a minute; a clean loss is noticed a
 
 import asyncio
 import logging
-from collections.abc import Iterator
+import socket
+import ssl
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import aio_pika
 from aio_pika.abc import AbstractConnection
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ProtocolSyntaxError
 from aiormq.abc import AbstractChannel
 from aiormq.abc import AbstractConnection as Wire
 
@@ -23,6 +25,13 @@ SERVER = "RabbitMQ"
 HEARTBEAT_SECONDS = 10
 CALL_SECONDS = 5.0
 BROKER_ERRORS = (*CONNECTION_EXCEPTIONS, TimeoutError, EOFError)
+_SAYINGS: tuple[tuple[type[BaseException], str], ...] = (
+    (TimeoutError, "no answer in time"),
+    (socket.gaierror, "its host is not known"),
+    (ssl.SSLError, "no TLS with it that can be trusted"),
+    (ConnectionRefusedError, "nobody listens there"),
+    (ProtocolSyntaxError, "what answers does not speak AMQP 0-9-1"),
+)
 
 # The drivers report each loss several times over, as errors; this package says once what happens.
 for _name in ("aiormq", "aio_pika"):
@@ -68,6 +77,16 @@ def wire_of(connection: AbstractConnection) -> Wire:
     return connection.transport.connection
 
 
+def is_open(connection: AbstractConnection) -> bool:
+    """Whether it can be used; its own `is_closed` tells only whether we have closed it."""
+    return connection.transport is not None and not connection.transport.connection.is_closed
+
+
+def largest_frame(connection: AbstractConnection) -> int:
+    """Bytes that broker and driver agreed upon."""
+    return int(wire_of(connection).connection_tune.frame_max or 131_072)
+
+
 async def open_channel(
     connection: AbstractConnection, *, confirms: bool, frame_buffer: int = 10
 ) -> AbstractChannel:
@@ -100,9 +119,27 @@ def takes_publishes(connection: AbstractConnection) -> bool:
     return False
 
 
+def describe(error: BaseException) -> str:
+    """One line, without the URL's password: driver errors quote only host and port."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return str(error) or type(error).__name__
+
+
+def say_without_address(error: BaseException) -> str:
+    """One line in words of our own: the broker's URL may be a secret, host and user too."""
+    causes = (error, error.__cause__)
+    for kind, words in _SAYINGS:
+        if any(isinstance(each, kind) for each in causes):
+            return words
+    return f"the connection failed ({type(error).__name__})"
+
+
 @contextmanager
-def broker_errors(kind: type[Unavailable]) -> Iterator[None]:
-    """Turn whatever the driver raises into `kind`.
+def broker_errors(
+    kind: type[Unavailable], say: Callable[[BaseException], str] = describe
+) -> Iterator[None]:
+    """Turn whatever the driver raises into `kind`; `say` is what becomes of its text.
 
     The driver ends the pending calls of a connection that missed its heartbeats with
     `CancelledError`, though nobody cancelled us: only a cancel that somebody asked for is one.
@@ -114,7 +151,7 @@ def broker_errors(kind: type[Unavailable]) -> Iterator[None]:
             raise
         raise kind(SERVER, "the connection was given up") from None
     except BROKER_ERRORS as error:
-        raise kind(SERVER, describe(error)) from error
+        raise kind(SERVER, say(error)) from error
 
 
 def heed_cancel() -> None:
@@ -129,13 +166,6 @@ def heed_cancel() -> None:
 def _cancelled_from_outside() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def describe(error: BaseException) -> str:
-    """One line, without the URL's password: driver errors quote only host and port."""
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    return str(error) or type(error).__name__
 
 
 class Backoff:

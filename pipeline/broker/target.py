@@ -1,16 +1,16 @@
-"""The broker as a target of amqp jobs: a connection of its own, a channel for each exchange.
+"""A broker as a target of amqp jobs: a connection of its own, a channel for each exchange.
 
 An exchange that does not exist costs the channel it was named on: with one for each exchange that
 hurts only the jobs that made the same mistake. Messages are mandatory and confirmed; what they say
 is the caller's. One whose `message_id` is its own shares the channel with others in flight; those
 that say what they like (`publish_alone`) go one at a time, on a few channels more.
 `Rejected` means that the broker refused the message (`no_such_exchange`, `unroutable`, …),
-`Unavailable` that nothing was sent, `UnknownOutcome` that it may have arrived.
+`Unavailable` that nothing was sent, `UnknownOutcome` that it may have arrived. None of them says
+where the broker is or who we are there: its URL may be a secret.
 """
 
 import asyncio
 import struct
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Self
@@ -18,22 +18,42 @@ from typing import Self
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import PublishError
 from aiormq.abc import AbstractChannel
-from aiormq.exceptions import ChannelAccessRefused, ChannelClosed, ChannelNotFoundEntity
+from aiormq.exceptions import (
+    AuthenticationError,
+    ChannelAccessRefused,
+    ChannelClosed,
+    ChannelNotFoundEntity,
+    ConnectionNotAllowed,
+    InvalidFrameError,
+    ProbableAuthenticationError,
+)
 
 from pipeline.broker.connection import (
+    BROKER_ERRORS,
+    CALL_SECONDS,
     SERVER,
     broker_errors,
     connect,
     disconnect,
+    is_open,
+    largest_frame,
     open_channel,
+    say_without_address,
     takes_publishes,
 )
 from pipeline.broker.exact import ExactProperties, GivenUp, Line, Returned
+from pipeline.broker.kept import Kept, Shared
+from pipeline.broker.proven import ProvenChannel
 from pipeline.domain.errors import Flaw, Rejected, Unavailable, UnknownOutcome
 
 _CHANNELS = 64
 _LINES = 8
+_FRAMING = 64
+"""More than what a frame has around the properties."""
+_REFUSED_LOGINS = (AuthenticationError, ProbableAuthenticationError, ConnectionNotAllowed)
+_UNREADABLE = (ValueError, TypeError, LookupError)
 _NOT_ENCODABLE = (ValueError, TypeError, OverflowError, struct.error)
+_LineKey = tuple[str, int]
 
 
 class RabbitTarget:
@@ -42,18 +62,20 @@ class RabbitTarget:
     def __init__(self, url: str, timeout: float = 10.0) -> None:
         self._url = url
         self._timeout = timeout
-        self._connection: AbstractConnection | None = None
-        self._channels: OrderedDict[str, AbstractChannel] = OrderedDict()
-        self._lines: dict[tuple[str, int], Line] = {}
+        self._connection = Shared(self._connect, disconnect, is_open)
+        self._channels = Kept(self._open_channel, _end, _takes_more, _CHANNELS)
+        self._lines = Kept(self._open_line, _end, _line_takes_more, _CHANNELS)
         self._next_line = 0
-        self._opening = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._connection is not None:
-            await disconnect(self._connection)
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection, and its channels with it."""
+        await self._connection.close()
 
     async def publish(
         self, *, exchange: str, routing_key: str, body: bytes, properties: bytes, message_id: str
@@ -63,17 +85,14 @@ class RabbitTarget:
         `properties` are the bytes of all of them; they must hold this `message_id`, and nothing
         else in flight may have it.
         """
-        with broker_errors(Unavailable), _refusals():
-            channel = await self._channel_for(exchange)
-        with broker_errors(UnknownOutcome), _refusals():
-            async with asyncio.timeout(self._timeout):
-                await channel.basic_publish(
-                    body,
-                    exchange=exchange,
-                    routing_key=routing_key,
-                    properties=ExactProperties(properties, message_id),
-                    mandatory=True,
-                )
+        exact = ExactProperties(properties, message_id)
+        while True:
+            await self._require_taking(properties)
+            async with self._channels.use(exchange) as channel:
+                with _errors(UnknownOutcome), _refusals(), suppress(GivenUp):
+                    async with asyncio.timeout(self._timeout):
+                        await channel.publish(body, exchange, routing_key, exact)
+                    return
 
     async def publish_alone(
         self, *, exchange: str, routing_key: str, body: bytes, properties: bytes
@@ -83,71 +102,100 @@ class RabbitTarget:
         A message that waited behind one that the broker refused takes another line.
         """
         while True:
-            with broker_errors(Unavailable), _refusals():
-                line = await self._line_for(exchange)
-            with broker_errors(UnknownOutcome), _refusals(), suppress(GivenUp):
-                async with asyncio.timeout(self._timeout):
-                    await line.publish(body, exchange, routing_key, properties)
-                return
+            await self._require_taking(properties)
+            # The next of a few, so that one slow confirm does not hold up all.
+            number = self._next_line = (self._next_line + 1) % _LINES
+            async with self._lines.use((exchange, number)) as line:
+                with _errors(UnknownOutcome), _refusals(), suppress(GivenUp):
+                    async with asyncio.timeout(self._timeout):
+                        await line.publish(body, exchange, routing_key, properties)
+                    return
 
-    async def _line_for(self, exchange: str) -> Line:
-        """The next of a few, so that one slow confirm does not hold up all."""
-        number = self._next_line = (self._next_line + 1) % _LINES
-        async with self._opening:
-            connection = await self._connected()
-            line = self._lines.pop((exchange, number), None)
-            if line is None or not line.is_usable:
-                await _close(line)
-                line = Line(await self._open(connection, exchange))
-            self._lines[exchange, number] = line
-            if len(self._lines) > _CHANNELS:
-                await _close(self._lines.pop(next(iter(self._lines))))
-            return line
+    async def _require_taking(self, properties: bytes) -> None:
+        """Connected, not while the broker blocks publishers, and nothing that ends the connection:
+        properties and headers go in one frame, however large."""
+        connection = await self._connection.get()
+        if not takes_publishes(connection):
+            raise Unavailable(SERVER, "it takes no messages at the moment")
+        if len(properties) > largest_frame(connection) - _FRAMING:
+            raise _refused("invalid", "headers", "with the properties more than the broker takes")
 
-    async def _channel_for(self, exchange: str) -> AbstractChannel:
-        async with self._opening:
-            connection = await self._connected()
-            channel = self._channels.get(exchange)
-            if channel is None or channel.is_closed:
-                channel = self._channels[exchange] = await self._open(connection, exchange)
-            self._channels.move_to_end(exchange)
-            await self._close_surplus()
-            return channel
+    async def _connect(self) -> AbstractConnection:
+        with _errors(Unavailable), _refused_logins():
+            return await connect(self._url, "target")
 
-    async def _open(self, connection: AbstractConnection, exchange: str) -> AbstractChannel:
+    async def _open(self, exchange: str) -> AbstractChannel:
         """A channel whose exchange is there.
 
         Asked first, and not found out by publishing: what is sent after the broker has closed a
         channel ends the whole connection, and with it what everybody has in flight.
         """
-        channel = await open_channel(connection, confirms=True)
-        if exchange:
-            async with asyncio.timeout(self._timeout):
-                await channel.exchange_declare(exchange, passive=True)
-        return channel
+        connection = await self._connection.get()
+        with _errors(Unavailable), _refusals():
+            channel = await open_channel(connection, confirms=True)
+            if exchange:
+                async with asyncio.timeout(self._timeout):
+                    await channel.exchange_declare(exchange, passive=True)
+            return channel
 
-    async def _connected(self) -> AbstractConnection:
-        """The connection, made anew if it was lost; not while the broker blocks publishers."""
-        connection = self._connection
-        if connection is None or connection.is_closed:
-            self._channels.clear()
-            self._lines.clear()
-            connection = self._connection = await connect(self._url, "target")
-        if not takes_publishes(connection):
-            raise Unavailable(SERVER, "it takes no messages at the moment")
-        return connection
+    async def _open_channel(self, exchange: str) -> ProvenChannel:
+        return ProvenChannel(await self._open(exchange))
 
-    async def _close_surplus(self) -> None:
-        """The exchange not used for longest; what it still has in flight ends as unknown."""
-        if len(self._channels) > _CHANNELS:
-            _, channel = self._channels.popitem(last=False)
-            if not channel.is_closed:
+    async def _open_line(self, key: _LineKey) -> Line:
+        exchange, _ = key
+        return Line(await self._open(exchange))
+
+
+def _is_usable(channel: AbstractChannel) -> bool:
+    return not channel.is_closed and not channel.connection.is_closed
+
+
+async def _close(channel: AbstractChannel) -> None:
+    """Or leave it to the end of its connection, should the broker not answer."""
+    if _is_usable(channel):
+        with suppress(*BROKER_ERRORS):
+            async with asyncio.timeout(CALL_SECONDS):
                 await channel.close()
 
 
-async def _close(line: Line | None) -> None:
-    if line is not None and not line.channel.is_closed:
-        await line.channel.close()
+def _takes_more(channel: ProvenChannel) -> bool:
+    return _is_usable(channel.channel)
+
+
+def _line_takes_more(line: Line) -> bool:
+    return not line.is_spoilt and _is_usable(line.channel)
+
+
+async def _end(one: ProvenChannel | Line) -> None:
+    await _close(one.channel)
+
+
+@contextmanager
+def _errors(kind: type[Unavailable]) -> Iterator[None]:
+    with broker_errors(kind, say_without_address):
+        yield
+
+
+@contextmanager
+def _refused_logins() -> Iterator[None]:
+    """What the broker says about us, and what cannot be asked of any broker."""
+    try:
+        yield
+    except BROKER_ERRORS as error:
+        if not _is_refused_login(error):
+            raise
+        detail = "the broker does not let us in: user, password or virtual host"
+        raise Rejected("access_refused", Flaw("/amqp/url", detail)) from None
+    except _UNREADABLE:
+        raise Unavailable(SERVER, "its URL cannot be used") from None
+
+
+def _is_refused_login(error: BaseException) -> bool:
+    """A refused virtual host comes as a close where the driver waits for another frame: it reports
+    the frame as a bad one, by its name."""
+    if isinstance(error, InvalidFrameError):
+        return "Connection.Close" in str(error)
+    return isinstance(error, _REFUSED_LOGINS)
 
 
 @contextmanager

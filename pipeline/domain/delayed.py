@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from pipeline.domain.amqp_work import is_our_own
 from pipeline.domain.body import MAX_JOB_BYTES, check_value, read_spec
 from pipeline.domain.errors import Flaw, Rejected
 from pipeline.domain.fields import (
@@ -27,7 +28,7 @@ from pipeline.domain.fields import (
     write_table,
 )
 from pipeline.domain.instants import from_ms
-from pipeline.domain.job import LONGEST_DELAY, JobSpec, is_our_own
+from pipeline.domain.job import LONGEST_DELAY, JobSpec
 from pipeline.domain.properties import properties_to_json, read_properties, write_properties
 
 DELAY_EXCHANGE = "dueq.delay"
@@ -41,6 +42,8 @@ X_DELAY, X_DELIVER_AT = "x-delay", "x-deliver-at"
 X_EXCHANGE, X_ROUTING_KEY = "x-exchange", "x-routing-key"
 MS_AS_TEXT = r"[+-]?[0-9]{1,18}"
 """Of so many digits each number fits 64 bits."""
+_FIRST_MS = 10**11
+"""March 1973. Less is a time in seconds, told by mistake: the message would go out at once."""
 _OURS = {name.encode() for name in (X_DELAY, X_DELIVER_AT, X_EXCHANGE, X_ROUTING_KEY)}
 _THE_BROKERS = {b"x-delivery-count"}
 """RabbitMQ adds it when it delivers again."""
@@ -164,6 +167,9 @@ def _deliver_at(value: Any) -> dict[str, Any]:
     ms = _integer(value) if seconds is None else seconds * 1000
     if ms is None:
         text = "must be an RFC 3339 time, an AMQP timestamp, or a Unix time in milliseconds"
+        raise _refused(X_DELIVER_AT, text)
+    if seconds is None and 0 < ms < _FIRST_MS:
+        text = f"{ms} milliseconds are a day of 1970-1973: a Unix time in seconds goes as timestamp"
         raise _refused(X_DELIVER_AT, text)
     return _checked(X_DELIVER_AT, lambda: {"run_at": _rfc3339(ms)})
 

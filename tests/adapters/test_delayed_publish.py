@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pamqp import commands as spec
 
 from pipeline.broker.mailbox import RabbitMailbox
-from pipeline.broker.target import RabbitTarget
+from pipeline.broker.targets import RabbitTargets
 from pipeline.broker.topology import check_broker, declare_topology
 from pipeline.clock import StoreClock, SystemChance
 from pipeline.domain.errors import Rejected
@@ -27,6 +27,7 @@ from tests.servers import Servers
 from tests.unit.test_fields import EVERY_TYPE
 from tests.wire import Wire, wire
 from workers.executors.amqp import AmqpExecutor
+from workers.secrets import Secrets
 
 CLOCK, CHANCE = StoreClock(), SystemChance()
 
@@ -45,9 +46,9 @@ async def mailbox(amqp_url: str) -> AsyncIterator[RabbitMailbox]:
 
 
 @pytest_asyncio.fixture
-async def target(amqp_url: str) -> AsyncIterator[RabbitTarget]:
-    async with RabbitTarget(amqp_url) as target:
-        yield target
+async def targets(amqp_url: str) -> AsyncIterator[RabbitTargets]:
+    async with RabbitTargets(amqp_url, CLOCK) as targets:
+        yield targets
 
 
 @pytest.fixture
@@ -73,33 +74,33 @@ async def next_job(mailbox: RabbitMailbox) -> Submission:
     return read.submission
 
 
-async def publish(target: RabbitTarget, submission: Submission) -> Ending:
+async def publish(targets: RabbitTargets, submission: Submission) -> Ending:
     """As the worker does it when the job is due."""
     job = a_job(body=submission.body, id=submission.id)
     assert job.spec.amqp is not None
-    return await AmqpExecutor(target).run(job, job.spec.amqp)
+    return await AmqpExecutor(targets, Secrets({})).run(job, job.spec.amqp)
 
 
 async def there_and_back(
-    client: Wire, mailbox: RabbitMailbox, target: RabbitTarget, raw: bytes, body: bytes
+    client: Wire, mailbox: RabbitMailbox, targets: RabbitTargets, raw: bytes, body: bytes
 ) -> tuple[bytes, bytes]:
     asked = with_headers(raw, x_delay=1)
     await asyncio.to_thread(client.publish, "dueq.delay", "theirs", asked, body)
-    assert await publish(target, await next_job(mailbox)) == Succeeded()
+    assert await publish(targets, await next_job(mailbox)) == Succeeded()
     answer = await asyncio.to_thread(client.get, "theirs")
     assert answer is not None
     return answer
 
 
 async def test_every_type_of_header_arrives_with_its_type(
-    client: Wire, mailbox: RabbitMailbox, target: RabbitTarget
+    client: Wire, mailbox: RabbitMailbox, targets: RabbitTargets
 ) -> None:
     """A headers exchange tells an 8-bit 5 from a 64-bit 5; so must whoever publishes again."""
     said = {"content_type": "text/plain", "message_id": "order-7", "priority": 3, "type": "greet",
             "correlation_id": "c", "reply_to": "answers", "expiration": "60000", "app_id": "shop",
             "timestamp": 1_790_000_000, "delivery_mode": 1, "content_encoding": "x"}  # fmt: skip
     raw = properties_from_json(said, EVERY_TYPE)
-    assert await there_and_back(client, mailbox, target, raw, b"hello") == (raw, b"hello")
+    assert await there_and_back(client, mailbox, targets, raw, b"hello") == (raw, b"hello")
 
 
 @settings(
@@ -107,17 +108,17 @@ async def test_every_type_of_header_arrives_with_its_type(
 )
 @given(raw=properties(), body=st.binary(max_size=300))
 async def test_any_message_arrives_byte_for_byte(
-    client: Wire, mailbox: RabbitMailbox, target: RabbitTarget, raw: bytes, body: bytes
+    client: Wire, mailbox: RabbitMailbox, targets: RabbitTargets, raw: bytes, body: bytes
 ) -> None:
     values = read_properties(raw)
     if not values.get("headers"):
         values.pop("headers", None)
     raw = write_properties(values)
-    assert await there_and_back(client, mailbox, target, raw, body) == (raw, body)
+    assert await there_and_back(client, mailbox, targets, raw, body) == (raw, body)
 
 
 async def test_a_message_that_comes_twice_still_says_only_what_its_sender_said(
-    client: Wire, mailbox: RabbitMailbox, target: RabbitTarget
+    client: Wire, mailbox: RabbitMailbox, targets: RabbitTargets
 ) -> None:
     """Delivered again, the broker adds a header and writes the others anew."""
     raw = properties_from_json({}, EVERY_TYPE)
@@ -125,7 +126,7 @@ async def test_a_message_that_comes_twice_still_says_only_what_its_sender_said(
     await asyncio.to_thread(client.publish, "dueq.delay", "theirs", asked, b"again")
     await asyncio.wait_for(mailbox.take(1), 10)
     await mailbox.give_back()
-    assert await publish(target, await next_job(mailbox)) == Succeeded()
+    assert await publish(targets, await next_job(mailbox)) == Succeeded()
     answer = await asyncio.to_thread(client.get, "theirs")
     assert answer is not None
     values = read_properties(answer[0])
@@ -146,7 +147,7 @@ async def test_the_routing_key_of_the_gateway_is_only_a_key_here(
 
 @pytest.mark.parametrize("said", [{}, {"message_id": "the only one"}, {"message_id": "x"}])
 async def test_a_message_that_no_queue_takes_when_it_is_due_is_a_failure(
-    client: Wire, mailbox: RabbitMailbox, target: RabbitTarget, said: dict[str, str]
+    client: Wire, mailbox: RabbitMailbox, targets: RabbitTargets, said: dict[str, str]
 ) -> None:
     """The driver finds a returned message by its `message_id`; these have one of their own, the
     same ones again, or none, and the confirm that follows a return would pass for success."""
@@ -154,7 +155,7 @@ async def test_a_message_that_no_queue_takes_when_it_is_due_is_a_failure(
     for key in ("nobody", "theirs", "nobody"):
         await asyncio.to_thread(client.publish, "dueq.delay", key, raw, b"x")
     jobs = [await next_job(mailbox) for _ in range(3)]
-    endings = await asyncio.gather(*(publish(target, job) for job in jobs * 10))
+    endings = await asyncio.gather(*(publish(targets, job) for job in jobs * 10))
     for ending, key in zip(endings, ("nobody", "theirs", "nobody") * 10, strict=True):
         assert (ending == Succeeded()) is (key == "theirs")
         assert ending == Succeeded() or isinstance(ending, Failed)
@@ -162,31 +163,32 @@ async def test_a_message_that_no_queue_takes_when_it_is_due_is_a_failure(
 
 
 async def test_an_exchange_that_is_not_there_when_it_is_due_is_a_failure_that_is_tried_again(
-    client: Wire, mailbox: RabbitMailbox, target: RabbitTarget
+    client: Wire, mailbox: RabbitMailbox, targets: RabbitTargets
 ) -> None:
     raw = with_headers(b"\0\0", x_delay=1, x_exchange="later")
     await asyncio.to_thread(client.publish, "dueq.delay", "k", raw, b"x")
     job = await next_job(mailbox)
-    ending = await publish(target, job)
+    ending = await publish(targets, job)
     assert isinstance(ending, Failed)
     assert (ending.error.type, ending.retryable) == ("no_such_exchange", True)
     client.call(spec.Exchange.Declare(exchange="later", exchange_type="fanout"))
     client.call(spec.Queue.Bind(queue="theirs", exchange="later", routing_key=""))
-    assert await publish(target, job) == Succeeded()
+    assert await publish(targets, job) == Succeeded()
     client.call(spec.Exchange.Delete(exchange="later"))
 
 
 async def test_properties_that_the_broker_refuses_hurt_only_their_own_message(
-    client: Wire, target: RabbitTarget
+    client: Wire, targets: RabbitTargets
 ) -> None:
     """A refusal closes the channel; who shares it would not know what became of his message."""
     bad = properties_from_json({"expiration": "soon"}, {})
     good = properties_from_json({"message_id": "m"}, {})
-    sends = [
-        target.publish_alone(exchange="", routing_key="theirs", body=b"x", properties=each)
-        for each in (good, bad, good) * 30
-    ]
-    ends = await asyncio.gather(*sends, return_exceptions=True)
+    async with targets.to(None) as target:
+        sends = [
+            target.publish_alone(exchange="", routing_key="theirs", body=b"x", properties=each)
+            for each in (good, bad, good) * 30
+        ]
+        ends = await asyncio.gather(*sends, return_exceptions=True)
     assert [end for number, end in enumerate(ends) if number % 3 != 1] == [None] * 60
     assert {type(end) for number, end in enumerate(ends) if number % 3 == 1} == {Rejected}
 

@@ -9,13 +9,9 @@ import pytest
 import pytest_asyncio
 from aio_pika.abc import AbstractChannel, AbstractQueue
 
-from pipeline.broker.target import RabbitTarget
-from pipeline.domain.execution import Ending, Failed, Succeeded
-from tests.builders import a_job
-from workers.executors.amqp import AmqpExecutor
+from pipeline.domain.execution import Succeeded
+from tests.amqp_world import executors_on, failure, inbox_on, publish
 from workers.executors.executors import Executors
-from workers.executors.task import TaskExecutor
-from workers.tasks import Registry
 
 
 @pytest_asyncio.fixture
@@ -26,26 +22,15 @@ async def channel(amqp_url: str) -> AsyncIterator[AbstractChannel]:
 
 
 @pytest_asyncio.fixture
-async def inbox(channel: AbstractChannel) -> AbstractQueue:
-    exchange = await channel.declare_exchange("theirs", durable=True)
-    queue = await channel.declare_queue("inbox", durable=True)
-    await queue.bind(exchange, "hello")
-    return queue
+async def inbox(amqp_url: str) -> AsyncIterator[AbstractQueue]:
+    async with inbox_on(amqp_url) as inbox:
+        yield inbox
 
 
 @pytest_asyncio.fixture
 async def executors(amqp_url: str) -> AsyncIterator[Executors]:
-    async with RabbitTarget(amqp_url) as target:
-        yield Executors(TaskExecutor(Registry(), threads=1), amqp=AmqpExecutor(target))
-
-
-async def publish(executors: Executors, **fields: Any) -> Ending:
-    return await executors.run(a_job(body={"amqp": fields}, id="the-job", attempt=3))
-
-
-def failure(ending: Ending) -> Failed:
-    assert isinstance(ending, Failed)
-    return ending
+    async with executors_on(amqp_url) as executors:
+        yield executors
 
 
 async def test_a_message_arrives_persistent_with_what_drops_the_copies(
@@ -111,10 +96,10 @@ async def test_the_longest_routing_key_that_a_job_may_have_fits_the_protocol(
 
 
 async def test_a_broker_that_is_away_is_a_failure_that_is_tried_again() -> None:
-    async with RabbitTarget("amqp://guest:guest@127.0.0.1:1/") as target:
-        executors = Executors(TaskExecutor(Registry(), threads=1), amqp=AmqpExecutor(target))
+    async with executors_on("amqp://guest:guest@127.0.0.1:1/") as executors:
         ending = failure(await publish(executors, routing_key="k"))
     assert ending.error.type == "unavailable"
+    assert ending.error.message == "RabbitMQ is unavailable: nobody listens there"
     assert ending.retryable
 
 
@@ -124,3 +109,19 @@ async def test_a_large_body_arrives_whole(
 ) -> None:
     await publish(executors, routing_key="inbox", body="x" * size)
     assert len((await inbox.get()).body) == size
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [({"CC": 5}, "refused"), ({"x": "x" * 140_000}, "invalid")],
+    ids=["copies that are no list", "more than a frame holds"],
+)
+async def test_headers_that_the_broker_does_not_take_hurt_only_their_own_jobs(
+    executors: Executors, inbox: AbstractQueue, headers: dict[str, Any], expected: str
+) -> None:
+    asked = {"exchange": "theirs", "routing_key": "hello"}
+    sent = [publish(executors, **asked, headers=headers if n % 3 else {}) for n in range(90)]
+    endings = await asyncio.gather(*sent)
+    assert endings[::3] == [Succeeded()] * 30
+    bad = [failure(ending) for number, ending in enumerate(endings) if number % 3]
+    assert {ending.error.type for ending in bad} == {expected}

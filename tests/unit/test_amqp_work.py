@@ -2,14 +2,19 @@
 
 import base64
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
+from pipeline.domain.amqp_work import AmqpWork
 from pipeline.domain.body import read_spec
-from pipeline.domain.errors import Rejected
+from pipeline.domain.errors import Rejected, Unavailable
+from pipeline.domain.execution import Ending, Failed, Succeeded
 from pipeline.domain.fields import write_table
-from pipeline.domain.job import AmqpWork
+from pipeline.domain.job import Kind
+from pipeline.domain.job_change import changed
 from pipeline.domain.properties import (
     properties_from_json,
     properties_to_json,
@@ -17,18 +22,29 @@ from pipeline.domain.properties import (
     read_properties,
     write_properties,
 )
-from tests.builders import a_job
+from pipeline.domain.schedule_edit import edited, new_schedule
+from pipeline.domain.states import State
+from pipeline.store.documents import new_job, to_job
+from tests.builders import a_job, a_submission
+from tests.fakes.clock import START
 from workers.executors.amqp import AmqpExecutor
+from workers.secrets import Secrets
 
 pytestmark = pytest.mark.unit
 
 
 class Sink:
-    """A target that keeps what it gets."""
+    """Every broker: it keeps what it gets, and where that was to go."""
 
     def __init__(self) -> None:
+        self.urls: list[str | None] = []
         self.got: list[dict[str, Any]] = []
         self.alone: list[dict[str, Any]] = []
+
+    @asynccontextmanager
+    async def to(self, url: str | None) -> AsyncIterator["Sink"]:
+        self.urls.append(url)
+        yield self
 
     async def publish(self, **message: Any) -> None:
         self.got.append(message)
@@ -37,13 +53,18 @@ class Sink:
         self.alone.append(message)
 
 
-async def sent(**amqp: Any) -> tuple[dict[str, Any], dict[str, Any], Sink]:
-    """The properties and the headers that go out, and where."""
-    sink = Sink()
+async def run(sink: Sink, secrets: dict[str, str], **amqp: Any) -> Ending:
+    """How a job ends on a worker with these variables in its environment."""
     job = a_job(body={"amqp": amqp}, id="the-job")
     work = job.spec.work
     assert isinstance(work, AmqpWork)
-    await AmqpExecutor(sink).run(job, work)
+    return await AmqpExecutor(sink, Secrets(secrets)).run(job, work)
+
+
+async def sent(**amqp: Any) -> tuple[dict[str, Any], dict[str, Any], Sink]:
+    """The properties and the headers that go out, and where."""
+    sink = Sink()
+    assert await run(sink, {}, **amqp) == Succeeded()
     (message,) = sink.got + sink.alone
     raw = message["properties"]
     return properties_to_json(read_properties(raw)), dict(read_headers(raw)), sink
@@ -72,6 +93,13 @@ async def test_what_is_asked_for_goes_before_what_is_usual() -> None:
     assert sink.alone, "with a message_id of its own a return could be another's"
 
 
+async def test_a_message_that_nobody_gave_a_body_is_empty() -> None:
+    properties, _, sink = await sent(routing_key="k")
+    assert (sink.got[0]["body"], "content_type" in properties) == (b"", False)
+    properties, _, sink = await sent(routing_key="k", body=None)
+    assert (sink.got[0]["body"], properties["content_type"]) == (b"null", "application/json")
+
+
 async def test_a_verbatim_message_is_nothing_but_what_it_says() -> None:
     properties, headers, sink = await sent(body="x", headers={"own": 1}, verbatim=True)
     assert (properties, headers) == ({}, {"own": 1})
@@ -82,11 +110,7 @@ async def test_bytes_and_exact_properties_are_sent_as_they_are() -> None:
     raw = write_properties({"correlation_id": b"\xff", "headers": write_table([(b"a", b"B\5")])})
     sink = Sink()
     exact = base64.b64encode(raw).decode()
-    asked = {"body_base64": "AP8=", "verbatim": True, "properties_base64": exact}
-    job = a_job(body={"amqp": asked})
-    work = job.spec.work
-    assert isinstance(work, AmqpWork)
-    await AmqpExecutor(sink).run(job, work)
+    await run(sink, {}, body_base64="AP8=", verbatim=True, properties_base64=exact)
     assert (sink.alone[0]["body"], sink.alone[0]["properties"]) == (b"\0\xff", raw)
 
 
@@ -102,6 +126,9 @@ async def test_bytes_and_exact_properties_are_sent_as_they_are() -> None:
      ({"properties_base64": "//8=", "verbatim": True}, "/amqp/properties_base64"),
      ({"headers": {"BCC": ["theirs", "dueq.submit"]}}, "CC and BCC"),
      ({"exchange": "dueq.delay"}, "not a target"),
+     ({"exchange": "dueq.jobs", "url": {"secret": "PARTNER"}}, "not a target"),
+     ({"url": "amqp://127.0.0.1/"}, "/amqp/url"),
+     ({"url": {"secret": "../etc/passwd"}}, "/amqp/url/secret"),
      ({"routing_key": "dueq.parked"}, "not a target")],
 )  # fmt: skip
 def test_what_is_no_message_is_refused_before_it_is_stored(
@@ -121,3 +148,81 @@ def test_the_description_of_the_api_knows_it_all() -> None:
     described = json.dumps(AmqpWork.model_json_schema())
     for word in ("body_base64", "verbatim", "properties_base64", "correlation_id", "!int32"):
         assert word in described
+
+
+async def test_the_default_broker_is_meant_unless_a_secret_names_another() -> None:
+    sink = Sink()
+    secrets = {"DUEQ_SECRET_PARTNER": "amqp://me:pw@partner.example/theirs"}
+    assert await run(sink, secrets, routing_key="k") == Succeeded()
+    assert await run(sink, secrets, routing_key="k", url={"secret": "PARTNER"}) == Succeeded()
+    assert sink.urls == [None, secrets["DUEQ_SECRET_PARTNER"]]
+
+
+def test_a_url_with_a_password_in_it_is_not_repeated_when_it_is_refused() -> None:
+    assert "hunter2" not in refused(url="amqp://me:hunter2@partner.example/")
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [({}, "has no DUEQ_SECRET_PARTNER"),
+     ({"DUEQ_SECRET_PARTNER": ""}, "is empty"),
+     ({"DUEQ_SECRET_PARTNER": "https://me:hunter2@host/"}, "must start with amqp://"),
+     ({"DUEQ_SECRET_PARTNER": "amqp://me:hun/ter2@host/"}, "percent-encode"),
+     ({"DUEQ_SECRET_PARTNER": "hunter2"}, "must start with amqp://")],
+)  # fmt: skip
+async def test_a_secret_that_is_missing_or_no_url_is_a_failure_that_is_tried_again(
+    variables: dict[str, str], words: str
+) -> None:
+    ending = await run(Sink(), variables, url={"secret": "PARTNER"})
+    assert isinstance(ending, Failed)
+    assert (ending.error.type, ending.retryable) == ("missing_secret", True)
+    assert ending.error.message.startswith("secret PARTNER: ")
+    assert words in ending.error.message
+    assert "hun" not in ending.error.message
+
+
+class Talkative(Sink):
+    """A broker that says who came from where."""
+
+    async def publish(self, **message: Any) -> None:
+        raise Unavailable("RabbitMQ", f"no room for {self.urls[-1]} (hun/ter2, hun%2Fter2)")
+
+
+async def test_what_a_broker_says_is_reported_without_the_secret_and_with_its_name() -> None:
+    variables = {"DUEQ_SECRET_PARTNER": "amqp://me:hun%2Fter2@host/"}
+    ending = await run(Talkative(), variables, url={"secret": "PARTNER"})
+    assert isinstance(ending, Failed)
+    assert ending.error.type == "unavailable"
+    assert ending.error.message.endswith(
+        "no room for [redacted] ([redacted], [redacted]) (broker of secret PARTNER)"
+    )
+
+
+OURS = [
+    {"exchange": "dueq.jobs", "routing_key": "job.submit"},
+    {"routing_key": "dueq.submit"},
+    {"routing_key": "theirs", "headers": {"CC": ["dueq.submit"]}},
+    {"routing_key": "dueq.submit", "url": {"secret": "PARTNER"}},
+]
+
+
+@pytest.mark.parametrize("ours", OURS)
+def test_nothing_that_is_changed_or_recurs_leads_to_ourselves(ours: dict[str, Any]) -> None:
+    job = a_job(body={"amqp": {"routing_key": "theirs"}}, state=State.PENDING)
+    schedule = new_schedule("s", {"every": 60, "job": job.body}, START)
+    for attempt in (
+        lambda: changed(job, {"amqp": ours}, START),
+        lambda: edited(schedule, {"job": {"amqp": ours}}, START),
+        lambda: new_schedule("s", {"every": 60, "job": {"amqp": ours}}, START),
+    ):
+        with pytest.raises(Rejected, match="not a target"):
+            attempt()
+
+
+@pytest.mark.parametrize("ours", OURS)
+def test_a_job_that_was_stored_so_all_the_same_is_not_published(ours: dict[str, Any]) -> None:
+    """By hand, or by a version that knew less: whoever reads it has no amqp job."""
+    document = new_job(a_submission(amqp={"routing_key": "theirs"}), START)
+    assert to_job(document).spec.kind is Kind.AMQP
+    document["spec"] = {"amqp": ours}
+    assert to_job(document).spec.kind is Kind.TASK

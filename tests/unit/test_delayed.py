@@ -90,6 +90,11 @@ def test_another_x_deliver_at_is_refused_at_its_place(value: Any) -> None:
     assert refused(x_deliver_at=value).pointer == "/headers/x-deliver-at"
 
 
+def test_seconds_where_milliseconds_belong_are_refused_and_not_sent_at_once() -> None:
+    assert "Unix time in seconds" in refused(x_deliver_at=int(AT.timestamp())).detail
+    assert delayed(x_deliver_at=0)[0].run_at == datetime(1970, 1, 1, tzinfo=UTC)
+
+
 def test_neither_and_both_are_refused() -> None:
     assert "one of" in refused().detail
     assert "one of" in refused(x_delay=1, x_deliver_at=1).detail

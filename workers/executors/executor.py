@@ -6,6 +6,7 @@ text is valid Unicode, sizes are capped.
 """
 
 import asyncio
+import signal
 from collections.abc import Awaitable
 from concurrent.futures import Future
 from dataclasses import replace
@@ -30,8 +31,9 @@ class Executor(Protocol[W]):
         ...
 
 
-Thread = Future[object]
-"""Code that cannot be stopped and runs on after its attempt has ended."""
+Runaway = Future[object] | asyncio.Task[object]
+"""Code that runs on after its attempt has ended: a thread, which nobody can stop, or a coroutine
+that will not be cancelled."""
 
 
 def failed(
@@ -79,6 +81,14 @@ def reporting(ending: Ending, told: dict[str, object]) -> Ending:
 def storable(text: str) -> str:
     """`text` as valid Unicode: lone surrogates cannot be stored."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def signal_name(number: int) -> str:
+    """`SIGKILL`; most of the realtime signals have no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def is_being_cancelled() -> bool:

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from typing import assert_never
 
+from pipeline.domain.amqp_work import AmqpWork
+from pipeline.domain.command_work import CommandWork
 from pipeline.domain.execution import Ending
 from pipeline.domain.http_work import HttpWork
-from pipeline.domain.job import AmqpWork, CommandWork, Job, Kind, TaskWork
+from pipeline.domain.job import Job, Kind, TaskWork
 from pipeline.telemetry import log
-from workers.executors.executor import Executor, Thread, failed, within
+from workers.executors.executor import Executor, Runaway, failed, within
 from workers.executors.task import TaskExecutor
 
 _log = log(__name__)
@@ -57,6 +59,6 @@ class Executors:
         """The job by whose policy the end of an attempt is judged: a task may bring its own."""
         return self.task.judged(job) if job.spec.kind is Kind.TASK else job
 
-    def pop_abandoned(self, job: Job) -> Thread | None:
-        """The thread that runs on although the attempt of `job` has just ended; told once."""
+    def pop_abandoned(self, job: Job) -> Runaway | None:
+        """What runs on although the attempt of `job` has just ended; told once."""
         return self.task.pop_abandoned(job)
