@@ -119,6 +119,12 @@ PROMISE = Key(
     "the job that this request for work of a worker over HTTP is given, in JSON; expires with the "
     "lease",
 )
+PLACES = Key(
+    "dueq:places:<worker id>",
+    "zset",
+    "lease id → lease deadline in ms, of what a worker over HTTP runs: it is given no more jobs "
+    "than its `concurrency` says",
+)
 WRITTEN = Key(
     "dueq:log:<job id>:<attempt>",
     "string",
@@ -147,7 +153,9 @@ DISPATCH_WAKE = Key(
     "dueq:dispatch:wake", "list", "at most one token: one sleeping dispatcher should look"
 )
 
-SICK_TARGETS = Key("dueq:{.sick}:targets", "set", "origins that have a hash below, or had one")
+SICK_TARGETS = Key(
+    "dueq:{.sick}:origins", "zset", "origins that have a hash below, and when that expires, ms"
+)
 SICK_TARGET = Key(
     "dueq:{.sick}:target:<origin>",
     "hash",
@@ -160,7 +168,7 @@ SICK_TARGET = Key(
 EVERY_KEY = (
     QUEUES, READY, DELAYED, PRIORITY, LEASED, LEASE, GRANT, PAUSED, OWN_LIMIT,
     LIMITED, WAITS, LIMIT_KEYS, HELD, RUNNING, ACTIVE, SPENT, WAKE, GENERATION,
-    WORKERS, WORKER, WATCHERS, WATCHER, DEATH, NUDGE, LIVE, PROMISE, WRITTEN, DISPATCH_WAKE,
+    WORKERS, WORKER, WATCHERS, WATCHER, DEATH, NUDGE, LIVE, PROMISE, PLACES, WRITTEN, DISPATCH_WAKE,
     SICK_TARGETS, SICK_TARGET,
 )  # fmt: skip
 

@@ -54,6 +54,7 @@ from pipeline.queue.watcher_registry import WatcherRegistry
 from pipeline.queue.worker_registry import WorkerRegistry
 
 _PATIENCE = 5.0
+_KNOWS_MORE = {"lease": scripts.LEASE_OWN, "lease_own": scripts.LEASE_LIMITED}
 
 
 def server_time() -> str:
@@ -79,8 +80,8 @@ class RedisLeaseQueue:
         self._watchers = WatcherRegistry(self._lines)
         self._instant = instant
         self._introduced: set[str] = set()
-        self._limited: set[str] = set()
-        """Queues in which limits were in use when we last leased."""
+        self._limited: dict[str, Script] = {}
+        """How we lease from queues in which limits were in use when we last did."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -146,7 +147,7 @@ class RedisLeaseQueue:
             queue, keys_of(queue).leasing(worker), words
         )
         if word == "unlimited":
-            self._limited.discard(queue)
+            self._limited.pop(queue, None)
         return Grant(
             job_ids=job_ids,
             judged_at=from_ms(now),
@@ -155,12 +156,11 @@ class RedisLeaseQueue:
         )
 
     async def _lease(self, queue: str, keys: Sequence[str], words: Sequence[Word]) -> Reply:
-        """By the script that knows no limits, unless they are in use in this queue."""
-        if queue not in self._limited:
-            if reply := await self._leasing.run(scripts.LEASE, keys, words):
-                return reply
-            self._limited.add(queue)
-        return await self._leasing.run(scripts.LEASE_LIMITED, keys, words)
+        """By the script that knows no more of limits than are in use in this queue."""
+        script = self._limited.get(queue, scripts.LEASE)
+        while not (reply := await self._leasing.run(script, keys, words)):
+            script = self._limited[queue] = _KNOWS_MORE[script.name]
+        return reply
 
     async def extend(self, leases: Sequence[Lease], ttl: timedelta) -> None:
         """Write these leases, new or over another's: MongoDB was asked first (R8, H20)."""
@@ -180,7 +180,8 @@ class RedisLeaseQueue:
         for part in parts(leases):
             words: list[Word] = [self._instant(), *lease_words(part)]
             keys = keys_of(queue).ending
-            if queue in self._limited or await self._lines.run(scripts.ACK, keys, words) < 0:
+            has_keys = self._limited.get(queue) is scripts.LEASE_LIMITED
+            if has_keys or await self._lines.run(scripts.ACK, keys, words) < 0:
                 await self._lines.run(scripts.ACK_LIMITED, keys, words)
 
     async def forgo(self, leases: Sequence[Lease]) -> None:

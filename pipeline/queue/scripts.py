@@ -29,8 +29,9 @@ def load(name: str, *shared: str) -> Script:
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-# A function costs time where it is defined, too, and that is at each call: where no limits are in
-# use, leases and acknowledgements go through scripts that have no word of them.
+# What a script does not need costs time too: functions are defined at each call. Leases go through
+# three scripts, acknowledgements through two: where no limits are in use, where the queue has one,
+# and where jobs have limit keys.
 _KEYS = ("limits", "waits")
 _PLACE = (*_KEYS, "moves", "place")
 _END = (*_KEYS, "holds", "ended")
@@ -38,7 +39,8 @@ _TAKE = ("streams", "step", "merge", "settle", "take", "room", "promote", "begin
 
 ADD = load("add", *_PLACE)
 RESTORE = load("restore", *_PLACE)
-LEASE = load("lease")
+LEASE = load("lease", "plain")
+LEASE_OWN = load("lease_own", "plain", "limits", "room")
 LEASE_LIMITED = load("lease_limited", *_END, *_TAKE)
 EXTEND = load("extend", *_END)
 ACK = load("ack")
@@ -58,8 +60,11 @@ KEYS = load("keys", "limits")
 PEEK = load("peek", "limits")
 ANNOUNCE = load("announce")
 HEARD = load("heard")
+PROMISE = load("promise")
+PLACES = load("places")
 TAKE_BACK = load("take_back")
 WRITE_LOG = load("write_log")
 SICK_TRIP = load("sick_trip")
 SICK_ASK = load("sick_ask")
 SICK_CLOSE = load("sick_close")
+SICK_ORIGINS = load("sick_origins")

@@ -14,11 +14,12 @@ from infra.local.servers import Urls
 from pipeline.clock import StoreClock, SystemChance
 from pipeline.domain.errors import Unavailable, UnknownOutcome
 from pipeline.domain.job import Entry
-from pipeline.domain.limits import KeyLimit, Limit, Rate
+from pipeline.domain.limits import NO_LIMIT, KeyLimit, Limit, Rate
 from pipeline.ports import Death, Grant, Lease, WatcherView, WorkerView
 from pipeline.queue.keys import (
     EVERY_KEY,
     LIVE,
+    PLACES,
     PROMISE,
     SICK_TARGET,
     SICK_TARGETS,
@@ -145,7 +146,7 @@ async def test_every_key_is_documented_and_has_its_type(redis_url: str) -> None:
     names["<key>"] = "k"
     expected = {}
     for key in EVERY_KEY:
-        if key in (SICK_TARGETS, SICK_TARGET, LIVE, PROMISE, WRITTEN):
+        if key in (SICK_TARGETS, SICK_TARGET, LIVE, PLACES, PROMISE, WRITTEN):
             continue  # of other adapters
         name = key.pattern
         for placeholder, value in names.items():
@@ -312,6 +313,34 @@ async def test_who_uses_no_limits_asks_redis_for_nothing_more(redis_url: str) ->
             await queue.ack([Lease("b", "default", "w1", "L1")])
             # script, lease keys and state, delete, remove
             assert commands(client) - before == 4
+
+
+@pytest.mark.parametrize(
+    ("own", "has_keys", "each"),
+    # of each job its lease key; of each limit key what waits for it, read and removed
+    [(NO_LIMIT, False, 1), (Limit(concurrency=99, rate=Rate(count=99)), False, 1),
+     (Limit(concurrency=99), True, 3)],
+    ids=["no limit", "the queue's own", "of each job's key"],
+)  # fmt: skip
+async def test_what_a_limit_asks_of_redis_it_asks_for_a_batch_and_not_for_each_job(
+    redis_url: str, own: Limit, has_keys: bool, each: int
+) -> None:
+    now, costs = redis_now(redis_url), []
+    async with queue_at(redis_url) as queue:
+        await queue.limit("default", own)
+        with raw(redis_url) as client:
+            for jobs in (1, 2, 9):  # the first finds out which limits there are
+                names = [f"{jobs}-{number}" for number in range(jobs)]
+                await queue.add([
+                    Entry(name, "default", now, limit=KeyLimit(key=name, concurrency=1))
+                    if has_keys else Entry(name, "default", now)
+                    for name in names
+                ])  # fmt: skip
+                before = commands(client)
+                assert len((await lease(queue, f"L{jobs}")).job_ids) == jobs
+                await queue.ack([Lease(name, "default", "w1", f"L{jobs}") for name in names])
+                costs.append(commands(client) - before)
+    assert costs[2] - costs[1] == 7 * each
 
 
 def commands(client: Any) -> int:

@@ -175,6 +175,18 @@ async def test_who_is_leased_without_a_limit_frees_the_slot_of_its_old_lease(wor
     assert (await world.lease("L3")).job_ids == ["b"]
 
 
+async def test_who_is_leased_under_another_key_frees_its_old_slot_for_the_next(
+    world: World,
+) -> None:
+    # One lease call fills key a up, and takes away the lease that it had of a before.
+    await add(world, "j", TWO)
+    await world.lease("L1")
+    await add(world, "xy", TWO, due_in=-5)
+    await world.add("j", due_in=-4, limit=KeyLimit(key="b", concurrency=1))
+    assert (await world.lease("L2", "w2")).job_ids == ["x", "j"]
+    assert (await world.lease("L3", "w2")).job_ids == ["y"]
+
+
 async def test_after_a_wipe_heartbeats_and_the_reconciler_make_it_right(world: World) -> None:
     await add(world, "abc", TWO)
     await world.lease("L1")

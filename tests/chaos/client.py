@@ -8,7 +8,7 @@ The ledger keeps what was asked before it is sent, so that an answer that gets l
 import asyncio
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -39,6 +39,7 @@ class Wish:
     failures: int = 0
     later: float = 0.0
     as_delay: bool = False
+    limits: Mapping[str, Any] | None = None
 
     def body(self, now: float) -> dict[str, Any]:
         """As it is sent."""
@@ -48,6 +49,8 @@ class Wish:
             "payload": {"seconds": self.seconds, "failures": self.failures},
             "retry": {"backoff": "fixed", "base": BACKOFF, "jitter": "none"},
         }
+        if self.limits:
+            body["limits"] = self.limits
         if self.later and self.as_delay:
             body["delay"] = self.later
         elif self.later:

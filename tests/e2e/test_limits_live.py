@@ -24,6 +24,11 @@ def sleeps(payload, context):
     return [began, time.time()]
 
 
+@task("fails")
+def fails(payload, context):
+    raise ValueError("as asked")
+
+
 @task("kills.its.worker")
 def kills_its_worker(payload, context):
     print("these are my last words", flush=True)
@@ -54,6 +59,23 @@ def has_ended(system: Up, job_id: str) -> dict[str, Any] | None:
     return job if job["status"] in ("succeeded", "dead", "cancelled") else None
 
 
+def status_of(system: Up, job_id: str) -> str:
+    """Where it is now."""
+    return str(system.json("job", "show", job_id)["status"])
+
+
+def why_waits(system: Up, job_id: str) -> str | None:
+    """What a peek says of it; None if it is not there, or waits for nothing."""
+    peeked = system.json("queue", "peek", "default")
+    items = peeked["items"] if isinstance(peeked, dict) else peeked
+    return next((one["waits_for"] for one in items if one["id"] == job_id), None)
+
+
+def change(system: Up, job_id: str, patch: dict[str, Any]) -> None:
+    """A merge patch of a job."""
+    system.json("job", "update", job_id, "-f", "-", stdin=json.dumps(patch))
+
+
 async def ended(system: Up, job_id: str) -> dict[str, Any]:
     """The job, at its end."""
     await eventually(lambda: has_ended(system, job_id), timeout=60)
@@ -75,6 +97,40 @@ async def test_the_jobs_of_a_key_run_one_after_the_other_and_hold_nobody_back(sy
     ])  # fmt: skip
     assert all(before[1] <= after[0] for before, after in pairwise(spans))
     assert result["result"][0] < began + 10
+
+
+async def test_neither_a_retry_that_waits_nor_a_cancelled_job_holds_a_slot(system: Up) -> None:
+    limits = {"key": "customer-8", "concurrency": 1}
+    retry = {"backoff": "fixed", "base": 100, "jitter": "none"}
+    failing = submit(system, {"task": "fails", "limits": limits, "retry": retry})
+    long = submit(system, {"task": "sleeps", "payload": 100, "limits": limits})
+    await eventually(lambda: status_of(system, long) == "running", timeout=20)
+    assert status_of(system, failing) == "pending"
+    waiting, last = (
+        submit(system, {"task": "sleeps", "payload": 0, "limits": limits}) for _ in range(2)
+    )
+    system.json("job", "cancel", waiting)
+    system.json("job", "cancel", long)
+    assert (await ended(system, last))["status"] == "succeeded"
+    assert status_of(system, waiting) == "cancelled"
+    system.json("job", "cancel", failing)
+
+
+async def test_a_job_that_waits_runs_under_the_limit_that_it_is_given(system: Up) -> None:
+    one, two = ({"key": "customer-9", "concurrency": most} for most in (1, 2))
+    long = submit(system, {"task": "sleeps", "payload": 100, "limits": one})
+    await eventually(lambda: status_of(system, long) == "running", timeout=20)
+    first, second = (
+        submit(system, {"task": "sleeps", "payload": 0, "limits": one}) for _ in range(2)
+    )
+    await eventually(
+        lambda: why_waits(system, second) == "key customer-9: 1 of 1 running", timeout=20
+    )
+    change(system, first, {"limits": two})
+    await ended(system, first)
+    change(system, second, {"limits": None})
+    await ended(system, second)
+    system.json("job", "cancel", long)
 
 
 async def test_a_queue_starts_as_many_in_a_second_as_it_is_told(system: Up) -> None:

@@ -85,6 +85,12 @@ class FakeLeaseQueue(Faulty):
         self._wakeups.tokens.discard(queue)
         return there
 
+    def tell_running(self, worker: str, running: int) -> None:
+        """How many jobs a worker runs, where it is listed."""
+        if worker in self._workers:
+            view, until = self._workers[worker]
+            self._workers[worker] = (replace(view, running=running), until)
+
     def sleeping(self, queue: str) -> int:
         """How many stand in `await_work`."""
         return self._wakeups.sleeping(queue)

@@ -1,4 +1,4 @@
--- Acknowledge where limits are in use, or were: as `ack`, and free what the leases held.
+-- Acknowledge where jobs have limit keys, or had: as `ack`, and free what the leases held.
 -- KEYS   1 to 9 as in ack.lua
 -- ARGV   1 instant, then for each job: id, "<worker> <lease id>"
 -- Reply  how many were removed

@@ -3,7 +3,7 @@
 -- Keys that have fewer leases now: those that waited for that are judged; whether one may run.
 local function judge_full(now, keys)
   local full = {}
-  if #keys == 0 then return false end
+  if #keys == 0 or redis.call('ZCOUNT', KEYS[7] .. 'keys', FULL, FULL) == 0 then return false end
   for n, state in ipairs(redis.call('ZMSCORE', KEYS[7] .. 'keys', unpack(keys))) do
     if tonumber(state) == FULL then full[#full + 1] = keys[n] end
   end

@@ -5,12 +5,13 @@
 -- These jobs are leased, each under its key (or false); nil: are not leased any more. The same said
 -- twice counts once. Which keys may have more room now than was thought.
 local function hold(ids, keys, tokens)
-  local changes, gone, held, names, counts, zero, fewer = {}, {}, {}, {}, {}, {}, {}
+  local changes, gone, held, names, counts, zero, fewer, freed = {}, {}, {}, {}, {}, {}, {}, {}
   for n, text in ipairs(redis.call('HMGET', KEYS[7] .. 'held', unpack(ids))) do
-    local before, key = text and string.match(text, '^%S+'), keys and keys[n]
+    local blank, key = text and string.find(text, ' ', 1, true), keys and keys[n]
+    local before = blank and string.sub(text, 1, blank - 1) or text
     if key and before == key then fewer[#fewer + 1] = key end
     if before and before ~= key then
-      changes[before] = (changes[before] or 0) - 1
+      changes[before], freed[before] = (changes[before] or 0) - 1, true
       if not key then gone[#gone + 1] = ids[n] end
     end
     if key and before ~= key then
@@ -23,7 +24,7 @@ local function hold(ids, keys, tokens)
   if #names == 0 then return fewer end
   for n, before in ipairs(redis.call('HMGET', KEYS[7] .. 'running', unpack(names))) do
     local count = (tonumber(before) or 0) + changes[names[n]]
-    if changes[names[n]] < 0 then fewer[#fewer + 1] = names[n] end
+    if freed[names[n]] then fewer[#fewer + 1] = names[n] end
     if count > 0 then counts[#counts + 1] = names[n]; counts[#counts + 1] = count
     else zero[#zero + 1] = names[n] end
   end

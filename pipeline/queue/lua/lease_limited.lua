@@ -1,8 +1,8 @@
--- Lease where limits are in use, or were: as `lease`, as far as they allow.
+-- Lease where jobs have limit keys, or had: as `lease`, as far as all limits allow.
 -- KEYS   1 to 11 as in lease.lua
 -- ARGV   1 to 5 as in lease.lua
--- Reply  as of lease.lua, "unlimited" for "open" where no limit is in use any more
-local now, limit, ttl = now_ms(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+-- Reply  as of lease.lua, "unlimited" for "open" where no limit keys are in use any more
+local now, limit = now_ms(ARGV[1]), tonumber(ARGV[2])
 local grant, paused, own, active = unpack(redis.call('MGET', unpack(KEYS, 8, 11)))
 local reply, members, leases = {now, -1, paused and 'paused' or 'open'}, {}, {ids = {}, keys = {}}
 leases.tokens = {}
@@ -15,17 +15,18 @@ elseif not paused then
   local allowed = own and math.max(0, math.min(limit, room.leases, room.tokens)) or limit
   if allowed > 0 then promote(now) end
   leases.more = take(now, allowed, leases)
+  local owner, deadline = ARGV[4] .. ' ' .. ARGV[5], exact(now + ARGV[3])
   for n, id in ipairs(leases.ids) do
-    redis.call('SET', KEYS[6] .. id, ARGV[4] .. ' ' .. ARGV[5], 'PX', ttl)
-    members[2 * n - 1], members[2 * n], reply[n + 3] = now + ttl, id, id
+    redis.call('SET', KEYS[6] .. id, owner, 'PX', ARGV[3])
+    members[2 * n - 1], members[2 * n], reply[n + 3] = deadline, id, id
   end
   each('ZADD', KEYS[5], members)
   begin(now, leases, active)
   if own and #leases.ids > 0 then room = spent_by(now, own, room, #leases.ids) end
   local words = table.concat({ARGV[5], unpack(leases.ids)}, ' ')
-  if #leases.ids > 0 then redis.call('SET', KEYS[8], words, 'PX', ttl) end
+  if #leases.ids > 0 then redis.call('SET', KEYS[8], words, 'PX', ARGV[3]) end
 end
-if reply[3] == 'open' and not (own or active) then reply[3] = 'unlimited' end
+if reply[3] == 'open' and not active then reply[3] = 'unlimited' end
 if not paused then reply[2] = next_look(now, own and room, leases.more) end
 -- Took its fill: another shall look at what is left, or set its timer to the next due job.
 if #leases.ids == limit and limit > 0 and (reply[2] > 0 or head_of(KEYS[1])) and

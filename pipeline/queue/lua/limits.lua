@@ -3,14 +3,14 @@
 -- two tokens> <burst>", 0: not limited. A limit key whose due jobs wait has one place: as the mark
 -- "=<key>" in ready, at its first job's score, while that job may run; in delayed, at the instant
 -- of its next token; or nowhere, until a lease of it ends.
-local MAY_RUN, FULL, read = 1, 2, {}
+local MAY_RUN, FULL, most_of, interval_of, burst_of = 1, 2, {}, {}, {}
 
 local function numbers_of(limit)
-  if not read[limit] then
+  if not most_of[limit] then
     local most, interval, burst = string.match(limit, '^(%S+) (%S+) (%S+)')
-    read[limit] = {tonumber(most), tonumber(interval), tonumber(burst)}
+    most_of[limit], interval_of[limit], burst_of[limit] = most + 0, interval + 0, burst + 0
   end
-  return unpack(read[limit])
+  return most_of[limit], interval_of[limit], burst_of[limit]
 end
 
 -- How many ms tokens are spent in advance; at worst the bucket is empty, also by new numbers.

@@ -1,36 +1,40 @@
 -- Stands after `step.lua` in front of the lease script.
 
--- The place of (score, member) in `work` from `low` on, which is in the order of ready.
-local function place_in(work, low, score, member)
-  local high, last = #work + 1, work[#work]
-  if score > last[1] then return high end
+-- The mark at place `i` of `work`, which is in the order of ready, moves back to its new score;
+-- itself if it is still the first. Scores stay the words that they were: to write a number costs.
+local function move_back(work, i, text, mark)
+  local scores, members, score = work.scores, work.members, tonumber(text)
+  local low, high = i + 1, #members + 1
+  if high > low and score > tonumber(scores[high - 1]) then low = high end
   while low < high do
     local middle = math.floor((low + high) / 2)
-    local other = work[middle]
-    if other[1] < score or other[1] == score and other[2] < member then low = middle + 1
+    local other = tonumber(scores[middle])
+    if other < score or other == score and members[middle] < mark then low = middle + 1
     else high = middle end
   end
-  return low
+  if low == i + 1 then scores[i] = text; return mark end
+  table.insert(scores, low, text); table.insert(members, low, mark)
+  return nil
 end
 
 -- Take from `work`, in order, until `leases` has `limit`; jobs of limit keys count as if they stood
 -- there themselves. Where what remains of `work` begins.
 local function merge(now, limit, work, streams, leases)
-  local i, ids, keys = 1, leases.ids, leases.keys
-  while work[i] and #ids < limit do
-    local mark = work[i][2]
-    local id, stream = mark, streams[mark] or false
-    if stream then
-      id = step(now, stream)
-      local _, score = first_of(stream)
-      if id and score then
-        score = tonumber(score)
-        table.insert(work, place_in(work, i + 1, score, mark), {score, mark})
-      elseif id then stream.state = 0 end
+  local ids, members, number, state = leases.ids, work.members, streams.number, streams.state
+  local i, count, mark = 1, #ids, work.members[1]
+  while mark and count < limit do
+    local n, again = number[mark], nil
+    if not n then
+      count = count + 1; ids[count] = mark
+    elseif (state[n] or look(now, streams, n)) == MAY_RUN then
+      count = count + 1
+      ids[count], leases.tokens[count] = step(now, streams, n)
+      leases.keys[count] = streams.keys[n]
+      if look(now, streams, n) == MAY_RUN then
+        again = move_back(work, i, streams.score[n], mark)
+      end
     end
-    if id then ids[#ids + 1] = id end
-    if id then keys[#ids], leases.tokens[#ids] = stream and stream.key, stream and stream.token end
-    i = i + 1
+    if not again then i = i + 1; mark = members[i] end
   end
   return i
 end
