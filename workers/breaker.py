@@ -5,7 +5,8 @@ A target is scheme, host and port of an http job. What holds, whatever happens:
   instant at which it is worth asking again. Only a request that was sent uses up an attempt.
 - After `after` failures in a row (counted by each worker for itself) requests to the target stop,
   of all workers. Then one at a time goes out, the probe: a real job, due by then. When it is
-  answered, all others follow; when it fails, the pause is doubled, up to five minutes.
+  answered, all others follow; when it fails, the pause is doubled, up to five minutes. One that
+  takes more than a minute, be it because its job takes that long, is not waited for: the next goes.
 - Those held back return in line, 200 a second and target, however many they are; no line costs the
   others more than that. Nobody is put off for more than an hour, and then asks again.
 - It is a hint in Redis. Lost with Redis, or unreachable, jobs go out as if there were no breaker,
@@ -23,6 +24,7 @@ _REFRESH = 1.0
 """Seconds for which a worker does not hear of what others have found out."""
 _COUNTED = 10_000
 """Targets whose failures are counted; of more, the oldest count is forgotten."""
+_LONGEST_PROBE = timedelta(minutes=1)
 _ERROR_CHARS = 200
 
 _log = log(__name__)
@@ -63,6 +65,7 @@ class Breaker:
         self._failures: dict[str, int] = {}
         self._sick: set[str] = set()
         self._refresh_at = 0.0
+        SICK.set_function(lambda: len(self._sick))
 
     async def admit(self, origin: str, queue: str, within: timedelta) -> Passed | Wait:
         """Whether a request may go there now; as a probe it must be over `within`."""
@@ -95,15 +98,18 @@ class Breaker:
             return
         self._refresh_at = now + _REFRESH
         self._sick = set(await self._targets.origins())
-        SICK.set(len(self._sick))
 
     async def _ask(self, origin: str, queue: str, within: timedelta) -> Passed | Wait:
         token = self._chance.token()
+        within = min(within, _LONGEST_PROBE)
         answer = await self._targets.ask(origin, queue, probe=token, within=within)
         if isinstance(answer, Wait):
             HTTP_HELD.labels(queue).inc()
             return answer
-        return Passed(origin, token if isinstance(answer, Probe) else None)
+        if isinstance(answer, Probe):
+            return Passed(origin, token)
+        self._sick.discard(origin)  # forgotten or closed since we heard of it: failures count anew
+        return Passed(origin)
 
     async def _answered(self, passed: Passed) -> None:
         self._failures.pop(passed.origin, None)

@@ -5,10 +5,13 @@ so that a file that was replaced counts from the next one on. What was looked up
 `Revealed`, which takes it out of everything that is reported about that request.
 """
 
+import html
 import json
-from base64 import b64encode
+import re
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 from pipeline.domain.errors import DueQError
 from pipeline.domain.secret import HIDDEN, SecretRef
@@ -40,6 +43,8 @@ class Secrets:
         value = value.rstrip("\r\n")
         if not value:
             raise NoSuchSecret(name, "is empty")
+        if not _is_text(value):
+            raise NoSuchSecret(name, "is no text")
         return value
 
     def _from_file(self, name: str) -> str:
@@ -72,15 +77,15 @@ class Revealed:
         return value
 
     def hide(self, value: str) -> None:
-        """Take this out of what is reported, and how it looks in JSON and in base64."""
-        plain = value.encode()
-        self._forms |= {plain, json.dumps(value)[1:-1].encode(), b64encode(plain)}
+        """Take this out of what is reported, and how it looks in JSON, base64, URLs and HTML."""
+        self._forms |= _looks(value)
 
     def without(self, data: bytes) -> bytes:
         """`data` with none of them in it."""
-        for form in sorted(self._forms, key=len, reverse=True):
-            data = data.replace(form, HIDDEN.encode())
-        return data
+        if not self._forms:
+            return data
+        longest_first = sorted(self._forms, key=len, reverse=True)
+        return re.sub(b"|".join(map(re.escape, longest_first)), HIDDEN.encode(), data)
 
     def without_start(self, data: bytes) -> bytes:
         """`data`, which was cut off, without the start of one at its end."""
@@ -101,7 +106,35 @@ class Revealed:
         return self.without(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
 
 
+def _is_text(value: str) -> bool:
+    """A variable of the environment may be bytes that are none."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _looks(value: str) -> set[bytes]:
+    """As receivers write what they were sent; some put a backslash before a slash in JSON."""
+    plain = value.encode()
+    in_json = [json.dumps(value, ensure_ascii=is_ascii)[1:-1] for is_ascii in (True, False)]
+    texts = [
+        *in_json,
+        *(text.replace("/", "\\/") for text in in_json),
+        quote(value, safe=""),
+        quote_plus(value),
+        html.escape(value),
+    ]
+    encoded = [b64encode(plain), urlsafe_b64encode(plain)]
+    unpadded = [each.rstrip(b"=") for each in encoded]
+    return {plain, *(text.encode() for text in texts), *encoded, *unpadded}
+
+
 def _overlap(data: bytes, form: bytes) -> int:
     """How much of the start of `form` stands at the end of `data`."""
-    longest = min(len(data), len(form) - 1)
-    return next((n for n in range(longest, 0, -1) if data.endswith(form[:n])), 0)
+    end = data[len(data) - min(len(data), len(form) - 1) :]
+    at = end.find(form[:1])
+    while at >= 0 and not form.startswith(end[at:]):
+        at = end.find(form[:1], at + 1)
+    return len(end) - at if at >= 0 else 0

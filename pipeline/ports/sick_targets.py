@@ -50,7 +50,8 @@ class SickTargets(Protocol):
     ) -> bool:
         """It is sick: hold its jobs back for a while; whether that is news.
 
-        Of a target known to be sick only the failure of its `probe` is news.
+        Of a target known to be sick only the failure of its `probe` is news; of one that is well
+        the failure of a probe is none.
         """
         ...
 

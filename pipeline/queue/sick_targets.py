@@ -1,8 +1,8 @@
 """Sick targets on Redis. A hint that may be lost at any moment: it is made again by failures.
 
-A target that nobody asks for is forgotten after `KEEP`. The set of origins is only an index, so
-that nobody walks over the whole of Redis; an origin whose hash is gone is removed by whoever
-notices.
+A target that nobody asks for is forgotten after `KEEP`. The origins are only an index, so that
+nobody walks over the whole of Redis. One whose hash is gone is taken out of it by whoever notices:
+workers go by the index, and would neither hold its jobs back nor count their failures.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -60,8 +60,8 @@ class RedisSickTargets:
         """Whether a job of `queue` may go there."""
         spans = [span // _MS for span in (within, GAP, GRACE, FAR)]
         lot = f"{self._chance.lot():.6f}"
-        words: list[Word] = [self._instant(), probe, *spans, lot, queue, KEEP // _MS]
-        reply = await self._lines.run(scripts.SICK_ASK, [SICK_TARGET.of(origin)], words)
+        words: list[Word] = [self._instant(), probe, *spans, lot, queue, KEEP // _MS, origin]
+        reply = await self._lines.run(scripts.SICK_ASK, _keys(origin), words)
         match reply:
             case ["wait", delay, error]:
                 return Wait(delay * _MS, error)
@@ -75,8 +75,9 @@ class RedisSickTargets:
         return bool(await self._lines.run(scripts.SICK_CLOSE, _keys(origin), [origin]) == "closed")
 
     async def origins(self) -> frozenset[str]:
-        """Those that are sick, and may be some whose hash has expired."""
-        return frozenset(await self._lines.ask("SMEMBERS", SICK_TARGETS.pattern))
+        """Those that are sick, and may be some whose hash Redis has lost."""
+        keys = [SICK_TARGETS.pattern]
+        return frozenset(await self._lines.run(scripts.SICK_ORIGINS, keys, [self._instant()]))
 
     async def list(self) -> Sequence[SickTarget]:
         """What is known of them, by origin."""
@@ -86,7 +87,7 @@ class RedisSickTargets:
         replies = await self._lines.ask_all(*(("HGETALL", SICK_TARGET.of(o)) for o in origins))
         gone = [origin for origin, reply in zip(origins, replies, strict=True) if not reply]
         if gone:
-            await self._lines.ask("SREM", SICK_TARGETS.pattern, *gone)
+            await self._lines.ask("ZREM", SICK_TARGETS.pattern, *gone)
         return [_target(o, reply) for o, reply in zip(origins, replies, strict=True) if reply]
 
 

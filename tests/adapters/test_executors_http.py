@@ -35,6 +35,7 @@ async def test_an_answer_within_success_succeeds_and_is_reported(receiver: Recei
 async def test_every_request_carries_what_drops_the_copies(receiver: Receiver) -> None:
     """And no user can forge it."""
     forged = {"dueq-attempt": "99", "IDEMPOTENCY-KEY": "mine", "X-Own": "kept"}
+    forged |= {"DueQ-Schedule-Id": "mine", "DUEQ-FIRE-TIME": "mine"}  # this job has none
     await call(receiver.url, headers=forged)
 
     headers = receiver.last.headers
@@ -44,7 +45,19 @@ async def test_every_request_carries_what_drops_the_copies(receiver: Receiver) -
     assert headers["DueQ-Scheduled-At"] == "2026-01-01T12:00:00.000Z"
     assert headers["traceparent"] == PARENT
     assert headers["X-Own"] == "kept"
+    assert "DueQ-Schedule-Id" not in headers
+    assert "DueQ-Fire-Time" not in headers
     assert headers["User-Agent"] == "DueQ/test"
+
+
+@pytest.mark.parametrize("name", ["DueQ-Attempt", "dueq-attempt", "idempotency-key", "Host"])
+async def test_credentials_do_not_take_the_place_of_the_fence(
+    receiver: Receiver, name: str
+) -> None:
+    auth = {"header": {"name": name, "value": {"secret": "A"}}}
+    ending = failure(await call(receiver.url, auth=auth, secrets={"A": "99"}))
+    assert (ending.error.type, ending.retryable) == ("forbidden_header", False)
+    assert receiver.requests == []
 
 
 async def test_a_string_is_sent_as_it_is_and_anything_else_as_json(receiver: Receiver) -> None:
@@ -86,7 +99,7 @@ async def test_the_job_says_what_success_is(receiver: Receiver) -> None:
      ("", None), ("7.5", None), ("Wed, 21 Oct 2026 07:28:09 GMT", timedelta(seconds=9)),
      ("Wednesday, 21-Oct-26 07:28:09 GMT", timedelta(seconds=9)),
      ("Wed Oct 21 07:28:09 2026", timedelta(seconds=9)),
-     ("Wed, 21 Oct 2026 07:27:00 GMT", timedelta(0)),
+     ("0", None), ("Wed, 21 Oct 2026 07:27:00 GMT", None), ("Wed, 21 Oct 2026 07:28:00 GMT", None),
      ("Wed, 21 Oct 2099 07:28:00 GMT", timedelta(days=1)), ("Wed, 99 Oct 2026 07:28:00 GMT", None)],
 )  # fmt: skip
 async def test_retry_after_is_obeyed_in_seconds_and_as_a_date_of_the_servers_clock(
@@ -198,9 +211,45 @@ async def test_nobody_there_is_a_failure_that_is_tried_again(receiver: Receiver)
         assert ending.retryable
 
 
-async def test_an_answer_that_is_no_http_is_a_failure() -> None:
-    async with raw_server(b"SSH-2.0-OpenSSH\r\n") as url:
-        assert isinstance(await call(url), Failed)
+@pytest.mark.parametrize(
+    ("sent", "type"),
+    [
+        (b"SSH-2.0-OpenSSH\r\n", "bad_answer"),
+        (b"HTTP/1.1 9 s3cret\r\n\r\n", "bad_answer"),
+        (b"HTTP/1.1 200 OK\r\ns3cret s3cret: a\r\n\r\n", "bad_answer"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"s3cret" * 2000 + b"\r\n\r\n", "bad_answer"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+         "bad_answer"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ns3cret", "disconnected"),
+        (b"", "disconnected"),
+    ],
+)  # fmt: skip
+async def test_an_answer_that_is_none_is_a_failure_and_is_not_quoted(
+    sent: bytes, type: str
+) -> None:
+    """It may be cut through a secret that it repeats."""
+    async with raw_server(sent) as url:
+        ending = failure(await call(url))
+    assert (ending.error.type, ending.retryable) == (type, True)
+    assert "s3cret" not in repr(ending)
+
+
+async def test_who_speaks_no_tls_is_told_so(receiver: Receiver) -> None:
+    ending = failure(await call(receiver.url.replace("http", "https")))
+    assert (ending.error.type, ending.retryable) == ("tls", True)
+    assert f"no TLS with 127.0.0.1:{receiver.port}" in ending.error.message
+
+
+@pytest.mark.parametrize("host", ["a..b.example", f"{'a' * 64}.example"])
+async def test_a_host_that_is_no_name_is_never_tried_again(host: str) -> None:
+    ending = failure(await call(f"http://{host}/"))
+    assert (ending.error.type, ending.retryable) == ("invalid_url", False)
+
+
+async def test_a_reason_does_nothing_to_a_terminal() -> None:
+    async with raw_server(b"HTTP/1.1 500 a\x1b[31mb\r\nContent-Length: 0\r\n\r\n") as url:
+        ending = failure(await call(url))
+    assert ending.error.message == "answered 500 a[31mb"
 
 
 @pytest.mark.parametrize("header", ["Content-Length", "transfer-encoding", "Connection"])

@@ -1,16 +1,18 @@
 """Servers that never come to an end: an http job takes its time, and little memory."""
 
 import asyncio
+import resource
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from pipeline.domain.execution import Failed, Succeeded, TimedOut
-from tests.http_world import call, failure, receiving, redirect
+from tests.builders import a_job
+from tests.http_world import call, executing, failure, receiving, redirect, success
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
@@ -127,3 +129,56 @@ async def test_a_connection_that_is_not_made_in_time_is_given_up() -> None:
         finally:
             for each in crowd:
                 each.close()
+
+
+class Doorman:
+    """Answers and keeps every connection; how many came, are open, and were so at most."""
+
+    def __init__(self) -> None:
+        self.came = self.open = self.most = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.came += 1
+        self.open += 1
+        self.most = max(self.most, self.open)
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(OK + b"Content-Length: 0\r\n\r\n")
+        self.open -= 1
+        writer.close()
+
+
+@pytest.fixture
+def few_files() -> Iterator[int]:
+    """This process may open few files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (300, hard))
+    yield 300
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_of_many_targets_only_some_connections_are_kept(few_files: int) -> None:
+    """Or those that nobody uses would take all the files that the worker may open."""
+    doorman = Doorman()
+    async with (
+        await asyncio.start_server(doorman.serve, "0.0.0.0", 0) as server,
+        executing("127.0.0.0/8") as executors,
+    ):
+        port = server.sockets[0].getsockname()[1]
+        for number in range(1, 151):
+            url = f"http://127.1.2.{number}:{port}/"
+            success(await executors.run(a_job(body={"http": {"url": url}})))
+        assert doorman.most <= few_files // 4 + 10  # it hears of an end a moment later
+
+
+async def test_of_one_target_the_connection_is_used_again() -> None:
+    doorman = Doorman()
+    async with (
+        await asyncio.start_server(doorman.serve, "127.0.0.1", 0) as server,
+        executing("127.0.0.0/8") as executors,
+    ):
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        for _ in range(3):
+            success(await executors.run(a_job(body={"http": {"url": url}})))
+    assert doorman.came == 1

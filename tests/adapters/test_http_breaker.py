@@ -181,6 +181,16 @@ async def test_a_client_error_is_an_answer_and_a_timeout_is_not(world: World) ->
         assert await world.targets.origins() == {world.sick.url}
 
 
+async def test_a_503_that_the_job_calls_success_is_an_answer(world: World) -> None:
+    """Of a job that looks whether something is switched off."""
+    async with world.working(concurrency=1):
+        for _ in range(AFTER + 1):
+            await world.submit(http={"url": world.sick.url, "success": ["503"]})
+        await world.settled()
+        assert world.states() == {State.SUCCEEDED: AFTER + 1}
+        assert await world.targets.origins() == frozenset()
+
+
 async def test_too_many_requests_with_an_instant_is_obeyed_by_all_jobs_of_the_target(
     world: World,
 ) -> None:

@@ -18,6 +18,7 @@ from workers.secrets import Secrets
 
 KEY = "whsec_" + b64encode(b"a key of twenty-four by").decode()
 WORD = "s3cret-of-the-receiver"
+OLD_KEY = "whsec_" + b64encode(b"the key that was there before").decode()
 SECRETS = {"TOKEN": WORD, "HOOK": KEY, "EVIL": "a\r\nX-Injected: 1", "EMPTY": "\n"}
 
 
@@ -167,6 +168,39 @@ async def test_a_signature_is_what_standard_webhooks_verifies(
 def verify(body: bytes, headers: dict[str, str], key: str) -> None:
     """What a receiver does."""
     Webhook(key).verify(body, headers, json_parse=False)
+
+
+@pytest.mark.parametrize("between", [" ", "\n", "\r\n\r\n"])
+async def test_while_keys_are_rotated_each_of_them_signs(receiver: Receiver, between: str) -> None:
+    """A receiver that knows the old one alone verifies, and so does one that knows the new one."""
+    secrets = {"HOOK": f"{KEY}{between}{OLD_KEY}\n"}
+    asked: dict[str, Any] = {"method": "POST", "signature": ref("HOOK"), "body": {"a": 1}}
+    success(await call(receiver.url, secrets=secrets, **asked))
+    headers = dict(receiver.last.headers)
+    for key in (KEY, OLD_KEY):
+        verify(receiver.body, headers, key)
+    with pytest.raises(WebhookVerificationError):
+        verify(receiver.body, headers, "whsec_" + b64encode(b"of somebody else").decode())
+
+
+@pytest.mark.parametrize("secret", ["whsec_", "whsec_!", f"{KEY} whsec_", " "])
+async def test_nothing_is_signed_with_a_key_that_is_none(receiver: Receiver, secret: str) -> None:
+    """An empty key is one that everybody knows."""
+    ending = failure(await call(receiver.url, secrets={"HOOK": secret}, signature=ref("HOOK")))
+    assert ending.error.type == "missing_secret"
+    assert receiver.requests == []
+
+
+async def test_each_attempt_is_signed_anew(receiver: Receiver) -> None:
+    """Receivers refuse what was signed minutes ago."""
+    clock, stamps = ManualClock(), []
+    async with executing("127.0.0.1", secrets=SECRETS, clock=clock) as executors:
+        for attempt in (1, 2):
+            asked = {"url": receiver.url, "signature": ref("HOOK")}
+            success(await executors.run(a_job(body={"http": asked}, attempt=attempt)))
+            stamps.append(int(receiver.last.headers["webhook-timestamp"]))
+            clock.advance(600)
+    assert stamps[1] - stamps[0] == 600
 
 
 async def test_a_signature_is_of_the_moment_and_nobody_forges_its_headers(

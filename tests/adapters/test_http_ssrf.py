@@ -236,6 +236,19 @@ async def test_a_listed_host_may_be_reached_and_opens_no_door_for_others() -> No
         assert failure(await executors.run(other)).error.type == "forbidden_target"
 
 
+@pytest.mark.parametrize("redirects", [0, 1])
+async def test_a_listed_host_is_no_way_to_the_metadata_service(redirects: int) -> None:
+    """Its name may be answered for by somebody else than who listed it."""
+    names = Names({"listed.example": [["169.254.169.254"]]})
+    url = "http://listed.example/latest/meta-data/"
+    async with receiving() as receiver:
+        receiver.answer = redirect(url)
+        start = receiver.url if redirects else url
+        allow = ("127.0.0.1", "listed.example")
+        ending = failure(await call(start, *allow, redirects=redirects, resolver=names))
+    assert ending.error.type == "forbidden_target"
+
+
 async def test_names_that_nobody_answers_for_keep_no_other_waiting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

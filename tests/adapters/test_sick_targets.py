@@ -15,6 +15,7 @@ from pipeline.queue.keys import SICK_TARGET, SICK_TARGETS
 from pipeline.queue.sick_targets import RedisSickTargets
 from tests.fakes.clock import START, ManualClock, SeededChance
 from tests.fakes.sick_targets import FakeSickTargets
+from workers.breaker import Breaker, Failing, Passed
 
 HOST = "https://a.example:8443"
 NONE = timedelta(0)
@@ -170,6 +171,8 @@ async def test_an_answer_makes_it_well_and_forgets_the_line(
     assert await targets.close(HOST)
     assert not await targets.close(HOST)
     assert await ask(targets) == Well()
+    assert not await trip(targets, probe="an old one")
+    assert await ask(targets) == Well()
     assert await trip(targets)
     assert await wait(targets) == 5.0
 
@@ -195,4 +198,43 @@ async def test_a_target_that_nobody_asks_for_is_forgotten(redis_url: str) -> Non
             raw.delete(SICK_TARGET.of(HOST))  # it expires
             assert await ask(targets) == Well()
             assert await targets.list() == []
-            assert raw.smembers(SICK_TARGETS.pattern) == set()
+            assert raw.zcard(SICK_TARGETS.pattern) == 0
+
+
+async def test_one_that_was_forgotten_falls_sick_again_like_any_other(
+    redis_url: str, clock: ManualClock
+) -> None:
+    """Its hash has expired, the index still names it: workers must not go by that alone, or its
+    failures are counted by nobody and its jobs spend all their attempts."""
+    raw: Any = redis.Redis.from_url(redis_url, decode_responses=True)
+    with raw:
+        async with RedisSickTargets(redis_url, SeededChance(1)) as targets:
+            breaker = Breaker(targets, clock, SeededChance(2), after=2)
+            await trip(targets)
+            raw.delete(SICK_TARGET.of(HOST))
+            for _ in range(2):
+                passed = await breaker.admit(HOST, "q", WITHIN)
+                assert isinstance(passed, Passed)
+                clock.advance(1)  # while it is under way the worker reads the index again
+                await breaker.admit("https://b.example", "q", WITHIN)
+                await breaker.heard(passed, Failing("answered 503"))
+            assert isinstance(await breaker.admit(HOST, "q", WITHIN), Wait)
+            assert raw.zrange(SICK_TARGETS.pattern, 0, -1) == [HOST]
+
+
+async def test_targets_that_are_never_called_again_do_not_pile_up(
+    redis_url: str, clock: ManualClock
+) -> None:
+    """Every worker reads all of them every second. Who is still asked for stays."""
+    async with RedisSickTargets(
+        redis_url, SeededChance(1), lambda: str(to_ms(clock.now()))
+    ) as targets:
+        for number in range(20):
+            origin = f"https://{number}.example"
+            await targets.trip(origin, probe=None, at_least=NONE, error="gone")
+        await trip(targets)
+        clock.advance(7000)
+        await ask(targets)
+        assert len(await targets.origins()) == 21
+        clock.advance(300)
+        assert await targets.origins() == {HOST}

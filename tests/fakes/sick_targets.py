@@ -44,6 +44,8 @@ class FakeSickTargets(Faulty):
     ) -> bool:
         """As the port says."""
         sick, now = self._sick.get(origin), self._clock.now()
+        if sick is None and probe is not None:
+            return False
         if sick is None:
             until = now + max(FIRST, min(at_least, FAR))
             self._sick[origin] = _Sick(now, until, error)

@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.domain.errors import Unavailable
 from pipeline.ports import Wait
+from pipeline.telemetry import REGISTRY
 from tests.fakes.clock import ManualClock, SeededChance
 from tests.fakes.sick_targets import FakeSickTargets
 from workers.breaker import Answered, Breaker, Failing, Passed
@@ -73,6 +74,25 @@ async def test_of_all_workers_one_probes(world: World) -> None:
     assert await world.is_held(world.two)
 
 
+async def test_a_probe_that_takes_long_keeps_the_others_waiting_for_a_minute_at_most(
+    world: World,
+) -> None:
+    """A job that takes an hour is a bad probe: the target may be well all the while."""
+    await world.fail(world.one, 3)
+    world.clock.advance(5)
+    slow = await world.one.admit(HOST, "q", timedelta(hours=1))
+    assert isinstance(slow, Passed)
+    world.clock.advance(59)
+    assert await world.is_held(world.two)
+    world.clock.advance(1)
+    await world.two.heard(await world.passed(world.two), Answered())
+    assert not await world.is_held(world.two)
+    await world.one.heard(slow, SICK)  # one failure of a target that is well
+    world.clock.advance(1)
+    assert not await world.is_held(world.two)
+    assert not await world.is_held(world.one)
+
+
 async def test_a_probe_that_is_answered_lets_all_others_follow(world: World) -> None:
     await world.fail(world.one, 3)
     world.clock.advance(5)
@@ -80,6 +100,17 @@ async def test_a_probe_that_is_answered_lets_all_others_follow(world: World) -> 
     assert not await world.is_held(world.two)
     assert not await world.is_held(world.one)
     assert await world.targets.origins() == frozenset()
+
+
+async def test_its_gauge_falls_with_the_answer_though_no_other_job_follows(world: World) -> None:
+    def gauge() -> float | None:
+        return REGISTRY.get_sample_value("dueq_http_targets_sick")
+
+    await world.fail(world.two, 3)
+    assert gauge() == 1
+    world.clock.advance(5)
+    await world.two.heard(await world.passed(world.two), Answered())
+    assert gauge() == 0
 
 
 async def test_a_probe_that_fails_doubles_the_pause(world: World) -> None:

@@ -96,7 +96,13 @@ def test_a_strange_spelling_of_loopback_is_refused_by_what_it_resolves_to(spelli
         ("169.254.0.0/16", "169.254.1.1", True),
         ("169.254.0.0/16", "169.254.169.254", False),  # a range never opens the metadata service
         ("0.0.0.0/0", "::ffff:169.254.169.254", False),
+        ("::/0", "::ffff:169.254.169.254", False),
+        ("::/0", "2002:a9fe:a9fe::1", False),
+        ("64:ff9b::/96", "64:ff9b::a9fe:a9fe", False),
+        ("fe80::/10", "fe80::a9fe:a9fe%eth0", False),
         ("169.254.169.254/32", "169.254.169.254", True),
+        ("169.254.169.254", "::ffff:169.254.169.254", True),
+        ("::ffff:169.254.169.254", "::ffff:169.254.169.254", True),
     ],
 )
 def test_a_listed_network_is_opened_and_nothing_beside_it(
@@ -110,6 +116,25 @@ def test_a_listed_host_is_that_name_exactly() -> None:
     assert allow.allows_host("intranet.EXAMPLE.")
     assert not allow.allows_host("evil-intranet.example")
     assert not allow.allows_host("sub.intranet.example")
+
+
+@pytest.mark.parametrize("listed", ["münchen.example", "xn--mnchen-3ya.example"])
+def test_a_name_in_unicode_is_the_same_in_punycode(listed: str) -> None:
+    allow = AllowList.parse([listed])
+    assert allow.allows_host("xn--mnchen-3ya.example")
+    assert allow.allows_host("München.example")
+    assert not allow.allows_host("munchen.example")
+
+
+def test_a_listed_host_leads_anywhere_but_to_the_metadata_service() -> None:
+    """Whoever answers for its name need not be the one who listed it."""
+    allow = AllowList.parse(["intranet.example"])
+    for address in ("127.0.0.1", "10.0.0.1", "fd12::1", "1.1.1.1"):
+        assert allow.allows_named(ip_address(address))
+    for address in ("169.254.169.254", "::ffff:a9fe:a9fe", "fd00:ec2::254", "168.63.129.16"):
+        assert not allow.allows_named(ip_address(address))
+    itself = AllowList.parse(["metadata.google.internal", "169.254.169.254"])
+    assert itself.allows_named(ip_address("169.254.169.254"))
 
 
 @pytest.mark.parametrize("part", ["10.1.2.3/8", "10.0.0.0/99", "example.org/24", "[fe80::/10]"])

@@ -7,6 +7,7 @@ too, and the rest is listed here.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import (
     IPv4Address,
@@ -15,6 +16,8 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
+
+from yarl import URL
 
 from pipeline.domain.allowed import Network, parse_allowed
 
@@ -26,14 +29,21 @@ _METADATA: frozenset[Address] = frozenset(
         (
             "169.254.169.254",
             "169.254.170.2",
+            "169.254.170.23",
+            "169.254.42.42",
             "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd20:ce::254",
+            "fd00:42::42",
+            "fe80::a9fe:a9fe",
             "168.63.129.16",
             "100.100.100.200",
             "192.0.0.192",
         ),
     )
 )
-"""Credentials of the machine for whoever asks: opened by their own address only, not by a range."""
+"""Credentials of the machine for whoever asks: opened by their own address only, neither by a range
+nor by a name."""
 
 _NEVER_PUBLIC: tuple[Network, ...] = tuple(
     map(
@@ -63,24 +73,43 @@ class AllowList:
     @classmethod
     def parse(cls, parts: Iterable[str]) -> "AllowList":
         """From the words of `DUEQ_HTTP_ALLOW`; raises `ValueError` for a bad CIDR."""
-        return cls(*parse_allowed(parts))
+        networks, hosts = parse_allowed(parts)
+        return cls(networks, frozenset(map(_canonical, hosts)))
 
     def allows_host(self, host: str) -> bool:
-        """Whether this host name is listed: then it may resolve to anything."""
-        return host.lower().rstrip(".") in self.hosts
+        """Whether this host name is listed: then it `allows_named` what it resolves to."""
+        return bool(self.hosts) and _canonical(host) in self.hosts
+
+    def allows_named(self, address: Address) -> bool:
+        """Whether a connection to this address of a listed host may be opened: not to metadata.
+
+        Whoever answers for the name need not be the one who listed it.
+        """
+        metadata = {address, *_unwrapped(address)} & _METADATA
+        return not metadata or self._names(address) or all(map(self._names, metadata))
 
     def allows(self, address: Address) -> bool:
         """Whether a connection to this address may be opened."""
-        return self._lists(address) or all(map(self._is_open, _unwrapped(address)))
+        return self.allows_named(address) and (
+            self._lists(address) or all(map(self._is_open, _unwrapped(address)))
+        )
 
     def _is_open(self, address: Address) -> bool:
         return self._lists(address) or _is_public(address)
 
     def _lists(self, address: Address) -> bool:
-        networks = (network for network in self.networks if address in network)
-        if address in _METADATA:
-            return any(network.num_addresses == 1 for network in networks)
-        return any(networks)
+        return any(address in network for network in self.networks)
+
+    def _names(self, address: Address) -> bool:
+        """Whether it is listed by itself, not by a range."""
+        return any(n.num_addresses == 1 and address in n for n in self.networks)
+
+
+def _canonical(host: str) -> str:
+    """As it goes to the resolver: a name may be listed and asked for in Unicode or in Punycode."""
+    with suppress(ValueError):  # it is no name that anything resolves
+        host = URL.build(scheme="http", host=host).raw_host or host
+    return host.lower().rstrip(".")
 
 
 def _unwrapped(address: Address) -> tuple[Address, ...]:
@@ -103,7 +132,6 @@ def _is_public(address: Address) -> bool:
         address.is_global
         and not address.is_multicast
         and not address.is_reserved
-        and address not in _METADATA
         and not any(address in network for network in _NEVER_PUBLIC)
     )
 

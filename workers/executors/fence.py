@@ -26,6 +26,12 @@ def fence_headers(job: Job) -> dict[str, str]:
     return headers
 
 
+def is_fence(header: str) -> bool:
+    """Whether a header of this name is ours, also where a job has nothing to put in it: a job
+    without a schedule must not be taken for one of a schedule."""
+    return header.lower().startswith("dueq-")
+
+
 def fence_environment(job: Job) -> dict[str, str]:
     """Variables for commands."""
     environment = {"DUEQ_JOB_ID": job.id, "DUEQ_ATTEMPT": str(job.attempt)}

@@ -2,8 +2,8 @@
 asked for.
 
 Where it may go is decided on addresses (`http_connections`), what is sent in `http_request`, what
-an answer means in `http_answer`. All of it takes the request's timeout, or the job's if that is
-shorter, and keeps 64 KiB, whatever is sent.
+an answer means in `http_answer`, and what it means that there was none in `http_trouble`. All of it
+takes the request's timeout, or the job's if that is shorter, and keeps 64 KiB, whatever is sent.
 """
 
 import asyncio
@@ -16,15 +16,16 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from pipeline.domain.execution import Ending, ErrorInfo, Held
+from pipeline.domain.execution import Ending, ErrorInfo, Held, Succeeded
 from pipeline.domain.http_work import HttpWork
 from pipeline.domain.job import Job
 from pipeline.ports import Clock, Wait
 from workers.breaker import Answered, Breaker, Failing, Health
 from workers.executors.executor import failed, timed_out
 from workers.executors.http_answer import Answer, read_answer
-from workers.executors.http_connections import Connections, ForbiddenTarget, open_connections
+from workers.executors.http_connections import Connections, open_connections
 from workers.executors.http_request import REDIRECTS, HttpRequest, Refused, request_of
+from workers.executors.http_trouble import trouble_of
 from workers.secrets import NoSuchSecret, Revealed, Secrets
 
 _SPARE = timedelta(seconds=5)
@@ -102,7 +103,7 @@ class _Call:
             return self._failing(timed_out(self._work.connect_timeout), "no connection in time")
         except TimeoutError:
             return self._failing(timed_out(seconds), "no answer in time")
-        except aiohttp.InvalidURL as error:
+        except (aiohttp.InvalidURL, UnicodeError) as error:  # a host that is no name
             return _End(failed("invalid_url", self._clean(error), retryable=False))
         except (aiohttp.ClientError, OSError) as error:
             return self._broken(error)
@@ -129,16 +130,16 @@ class _Call:
             self._hops += 1
 
     def _answered(self, answer: Answer, ending: Ending) -> _End:
-        return _End(ending, Answered() if self._hops else answer.health)
+        """What the job calls success is an answer, also if it is a 503."""
+        is_well = self._hops or isinstance(ending, Succeeded)
+        return _End(ending, Answered() if is_well else answer.health)
 
-    def _broken(self, error: Exception) -> _End:
-        """No answer. A forbidden address says nothing of the target: nothing was sent there."""
-        if isinstance(error, aiohttp.ClientConnectorError):
-            if isinstance(error.os_error, ForbiddenTarget):
-                return _End(failed("forbidden_target", str(error.os_error), retryable=False))
-            return self._failing(failed("unreachable", self._clean(error)), "cannot be reached")
-        text = self._clean(error)
-        return self._failing(failed(type(error).__name__, text), type(error).__name__)
+    def _broken(self, error: aiohttp.ClientError | OSError) -> _End:
+        """No answer, or only a part of one."""
+        trouble = trouble_of(error)
+        text = self._reveal.without_in(trouble.message)
+        ending = failed(trouble.type, text, retryable=trouble.is_retryable)
+        return self._failing(ending, trouble.of_target) if trouble.of_target else _End(ending)
 
     def _failing(self, ending: Ending, error: str) -> _End:
         """The trouble of where a redirect led is not that of the target, which has answered."""

@@ -21,6 +21,8 @@ from workers.secrets import Revealed
 
 _LONGEST_RETRY_AFTER = timedelta(days=1)
 _TOO_MANY = 429
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""What a terminal would obey: the reason is read on one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ async def read_answer(response: aiohttp.ClientResponse, reveal: Revealed, now: d
         body = reveal.without_start(body)
     return Answer(
         status=response.status,
-        reason=reveal.without_in(storable(response.reason or "")),
+        reason=_CONTROL.sub("", reveal.without_in(storable(response.reason or ""))),
         headers=_headers_in(response, reveal),
         body=_shown(body[:OUTPUT_BYTES], is_truncated=is_truncated),
         is_truncated=is_truncated,
@@ -122,19 +124,23 @@ def _headers_in(response: aiohttp.ClientResponse, reveal: Revealed) -> dict[str,
 
 
 def _retry_after(response: aiohttp.ClientResponse, now: datetime) -> timedelta | None:
-    """`Retry-After`, in seconds or as a date (RFC 9110 10.2.3); at most a day, and never back.
+    """`Retry-After`, in seconds or as a date (RFC 9110 10.2.3); at most a day.
 
-    A date is compared with the `Date` of the same answer: the server means its own clock, which
-    need not be ours.
+    None also for 0 and for what is over: "at once" leaves it to the retry policy, or a server that
+    says so would have all attempts within a moment.
     """
     text = response.headers.get("Retry-After", "").strip()
     if re.fullmatch(r"[0-9]{1,9}", text):
-        return min(timedelta(seconds=int(text)), _LONGEST_RETRY_AFTER)
-    at = _date(text)
-    if at is None:
-        return None
+        delay = timedelta(seconds=int(text))
+    else:
+        delay = _until(_date(text), response, now)
+    return min(delay, _LONGEST_RETRY_AFTER) if delay > timedelta(0) else None
+
+
+def _until(at: datetime | None, response: aiohttp.ClientResponse, now: datetime) -> timedelta:
+    """By the `Date` of the same answer: the server means its own clock, which need not be ours."""
     their_now = _date(response.headers.get("Date", "")) or now
-    return min(max(at - their_now, timedelta(0)), _LONGEST_RETRY_AFTER)
+    return timedelta(0) if at is None else at - their_now
 
 
 def _date(text: str) -> datetime | None:

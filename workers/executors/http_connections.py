@@ -7,8 +7,9 @@ resolved again: the connection goes to the address that was judged.
 """
 
 import asyncio
+import resource
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -16,16 +17,21 @@ from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.client_reqrep import ConnectionKey
 
-from workers.executors.addresses import AllowList, judged
+from workers.executors.addresses import Address, AllowList, judged
 from workers.executors.http_request import HttpRequest
 
 _LOOKUPS = 64
 _IDLE = 4.0
 """Seconds that a connection is kept for: shorter than most servers do, or a request would meet one
-that is just being closed; and of many targets, not more than there are file descriptors."""
+that is just being closed."""
+_MOST_IDLE = 1000
 _UNTIMED = aiohttp.ClientTimeout(total=None)
 _AddrInfo = tuple[Any, Any, int, str, tuple[Any, ...]]
+_Judge = Callable[[Address], bool]
+"""Whether a connection to this address may be opened."""
 
 
 class ForbiddenTarget(OSError):
@@ -38,8 +44,8 @@ class ForbiddenTarget(OSError):
 class GuardedResolver(AbstractResolver):
     """Refuses a name if any of its addresses may not be reached."""
 
-    def __init__(self, allow: AllowList, resolver: AbstractResolver) -> None:
-        self._allow = allow
+    def __init__(self, allows: _Judge, resolver: AbstractResolver) -> None:
+        self._allows = allows
         self._resolver = resolver
 
     async def resolve(
@@ -47,7 +53,7 @@ class GuardedResolver(AbstractResolver):
     ) -> list[ResolveResult]:
         """The addresses of `host`, all of them allowed. Raises `ForbiddenTarget`."""
         answers = await self._resolver.resolve(host, port, family)
-        if not all(self._allow.allows(judged(answer["host"])) for answer in answers):
+        if not all(self._allows(judged(answer["host"])) for answer in answers):
             raise ForbiddenTarget
         return answers
 
@@ -97,22 +103,23 @@ def _numeric(address: tuple[Any, ...]) -> str:
 class Connections:
     """Sends requests over connections that are kept; made by `open_connections`.
 
-    Two pools: a connection to a listed host may lead anywhere and must never serve another one.
+    Two pools: a connection to a listed host may lead to what is closed to others, and must never
+    serve another one.
     """
 
     def __init__(
-        self, allow: AllowList, guarded: aiohttp.ClientSession, trusted: aiohttp.ClientSession
+        self, allow: AllowList, guarded: aiohttp.ClientSession, listed: aiohttp.ClientSession
     ) -> None:
         self._allow = allow
         self._guarded = guarded
-        self._trusted = trusted
+        self._listed = listed
 
     def send(
         self, request: HttpRequest, connect_timeout: float | None
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         """The response, its body unread. A redirect is one."""
-        is_listed = self._allow.allows_host(request.url.host or "")
-        session = self._trusted if is_listed else self._guarded
+        is_listed = self._allow.allows_host(request.url.raw_host or "")
+        session = self._listed if is_listed else self._guarded
         timeout = _UNTIMED
         if connect_timeout is not None:
             timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout)
@@ -132,27 +139,49 @@ async def open_connections(
 ) -> AsyncIterator[Connections]:
     """`allowed` as in `DUEQ_HTTP_ALLOW`; without a `resolver` the machine's own is asked."""
     allow = AllowList.parse(allowed)
-
-    def make_guarded_socket(info: _AddrInfo) -> socket.socket:
-        family, kind, protocol, _, address = info
-        if not allow.allows(judged(address[0])):
-            raise ForbiddenTarget
-        return socket.socket(family, kind, protocol)
-
     names = resolver or MachineResolver()
-    guarded = aiohttp.TCPConnector(
-        limit=0,
-        keepalive_timeout=_IDLE,
-        happy_eyeballs_delay=None,
-        resolver=GuardedResolver(allow, names),
-        socket_factory=make_guarded_socket,
-    )
-    trusted = aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE, resolver=names)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(names.close)
-        first = await stack.enter_async_context(_session(guarded, user_agent))
-        second = await stack.enter_async_context(_session(trusted, user_agent))
-        yield Connections(allow, first, second)
+        pools = (_Pool(judge, names) for judge in (allow.allows, allow.allows_named))
+        guarded, listed = [
+            await stack.enter_async_context(_session(pool, user_agent)) for pool in pools
+        ]
+        yield Connections(allow, guarded, listed)
+
+
+class _Pool(aiohttp.TCPConnector):
+    """Connections to what `allows` lets pass; of those that are idle not more than there is room.
+
+    The library bounds those in use alone. Idle ones, a few seconds for each of many targets, would
+    take all the files that this process may open.
+    """
+
+    def __init__(self, allows: _Judge, names: AbstractResolver) -> None:
+        def make_socket(info: _AddrInfo) -> socket.socket:
+            family, kind, protocol, _, address = info
+            if not allows(judged(address[0])):
+                raise ForbiddenTarget
+            return socket.socket(family, kind, protocol)
+
+        super().__init__(
+            limit=0,
+            keepalive_timeout=_IDLE,
+            resolver=GuardedResolver(allows, names),
+            socket_factory=make_socket,
+        )
+        self._most_idle = _most_idle()
+
+    def _release(
+        self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False
+    ) -> None:
+        is_full = sum(map(len, self._conns.values())) >= self._most_idle
+        super()._release(key, protocol, should_close=should_close or is_full)
+
+
+def _most_idle() -> int:
+    """A quarter of the files that this process may open: there are two pools."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST_IDLE if limit == resource.RLIM_INFINITY else min(limit // 4, _MOST_IDLE)
 
 
 def _session(connector: aiohttp.TCPConnector, user_agent: str) -> aiohttp.ClientSession:

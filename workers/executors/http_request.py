@@ -6,7 +6,7 @@ are revealed here, and never leave the origin that they are meant for.
 
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
@@ -20,7 +20,7 @@ from pipeline.domain.errors import DueQError
 from pipeline.domain.http_work import Fields, HttpAuth, HttpWork
 from pipeline.domain.job import Job
 from pipeline.domain.secret import SecretRef, is_sensitive
-from workers.executors.fence import fence_headers
+from workers.executors.fence import fence_headers, is_fence
 from workers.secrets import NoSuchSecret, Revealed
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -77,18 +77,21 @@ class HttpRequest:
 def request_of(job: Job, work: HttpWork, reveal: Revealed, now: datetime) -> HttpRequest:
     """The first request of an attempt; raises `Refused` or `NoSuchSecret`."""
     body, content_type = _body_of(work)
-    own = {name: _text(name, content, reveal) for name, content in work.headers.items()}
     secret = {name for name, content in work.headers.items() if isinstance(content, SecretRef)}
     signature = _signed(job.id, work.signature, body, reveal, now)
     auth = _credentials(work.auth, reveal)
-    ours = fence_headers(job) | signature | auth
+    ours = fence_headers(job) | signature
     taken = {name.lower() for name in ours}
-    headers = {name: text for name, text in own.items() if name.lower() not in taken}
+    headers = {
+        name: _text(content, reveal)
+        for name, content in work.headers.items()
+        if name.lower() not in taken and not is_fence(name)
+    }
+    _refuse(_FRAMING & {name.lower() for name in (*headers, *auth)})
+    _refuse({name.lower() for name in auth if name.lower() in taken or is_fence(name)})
     if content_type and not any(name.lower() == "content-type" for name in headers):
         headers["Content-Type"] = content_type
-    headers |= ours
-    if framing := _FRAMING & {name.lower() for name in headers}:
-        raise Refused("forbidden_header", f"not yours to set: {', '.join(sorted(framing))}")
+    headers |= ours | auth
     private = {*signature, *auth, *secret, *filter(is_sensitive, headers)}
     return HttpRequest(
         work.method,
@@ -97,6 +100,11 @@ def request_of(job: Job, work: HttpWork, reveal: Revealed, now: datetime) -> Htt
         body,
         frozenset(name.lower() for name in private),
     )
+
+
+def _refuse(names: Set[str]) -> None:
+    if names:
+        raise Refused("forbidden_header", f"not yours to set: {', '.join(sorted(names))}")
 
 
 def _url_of(work: HttpWork) -> URL:
@@ -140,7 +148,7 @@ def _body_of(work: HttpWork) -> tuple[bytes | None, str | None]:
     return to_json(work.body), "application/json"
 
 
-def _text(name: str, content: str | SecretRef, reveal: Revealed) -> str:
+def _text(content: str | SecretRef, reveal: Revealed) -> str:
     return content if isinstance(content, str) else _line(content, reveal)
 
 
@@ -168,24 +176,37 @@ def _credentials(auth: HttpAuth | None, reveal: Revealed) -> dict[str, str]:
 def _signed(
     job_id: str, secret: SecretRef | None, body: bytes | None, reveal: Revealed, now: datetime
 ) -> dict[str, str]:
-    """Standard Webhooks 1.0: HMAC-SHA256 of id, timestamp and body, joined by dots."""
+    """Standard Webhooks 1.0: HMAC-SHA256 of id, timestamp and body, joined by dots.
+
+    One signature for each key: as long as there is an old one beside the new, receivers may know
+    either.
+    """
     if secret is None:
         return {}
-    key = _key(secret, reveal)
     stamp = str(int(now.timestamp()))
     content = b".".join((job_id.encode(), stamp.encode(), body or b""))
-    signature = b64encode(hmac_of(key, content, sha256).digest()).decode()
+    macs = (hmac_of(key, content, sha256).digest() for key in _keys(secret, reveal))
     return {
         "webhook-id": job_id,
         "webhook-timestamp": stamp,
-        "webhook-signature": f"v1,{signature}",
+        "webhook-signature": " ".join(f"v1,{b64encode(mac).decode()}" for mac in macs),
     }
 
 
-def _key(secret: SecretRef, reveal: Revealed) -> bytes:
+def _keys(secret: SecretRef, reveal: Revealed) -> list[bytes]:
+    """One, or several with blanks or line ends between them."""
+    words = reveal(secret).split()
     try:
-        encoded = reveal(secret).removeprefix("whsec_")
-        return b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+        keys = [_key(word.removeprefix("whsec_")) for word in words]
     except ValueError:
-        why = "is no key of Standard Webhooks: whsec_ and base64"
-        raise NoSuchSecret(secret.secret, why) from None
+        keys = []
+    if not all(keys) or not keys:
+        raise NoSuchSecret(secret.secret, "is no key of Standard Webhooks: whsec_ and base64")
+    for word in words:
+        reveal.hide(word)
+        reveal.hide(word.removeprefix("whsec_"))
+    return keys
+
+
+def _key(encoded: str) -> bytes:
+    return b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
