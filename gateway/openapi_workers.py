@@ -93,8 +93,11 @@ def _one(schema: Schema) -> None:
     answer = ok("HandedJob", handed | {"lease_seconds": 15.0})
     answer["headers"] = {name: {"schema": {"type": "string"}} for name in _HANDED}
     take = paths["/api/workers/{worker}/next"]["get"]
-    tell(take, "200", answer, "403 404 422 503")
+    tell(take, "200", answer, "403 404 422 429 503")
     take["responses"]["204"] = {"description": "Nothing to do within `wait`."}
+    gone = {"description": "It is not listed (any more)."}
+    retire = paths["/api/workers/{worker}"]["delete"]
+    tell(retire, "204", gone, "403 404 503")
     lines = takes({"application/json": "LogCall"}, _LINES)
     kept = {"description": "It is kept."}
     tell(paths[f"{job}/log"]["post"], "204", kept, _REFUSALS, lines)

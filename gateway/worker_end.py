@@ -23,6 +23,8 @@ from pipeline.telemetry import ENDED, LEASES_LOST, log
 _LOG_LEASES = 3
 """Lines are kept for so many leases after the last: until somebody records the attempt."""
 _SHOWN_CHARS = 16 * 1024
+_AT_ONCE = 100
+"""Jobs of a heartbeat that are read at a time: each may have a payload of 256 KiB."""
 _log = log(__name__)
 
 
@@ -38,12 +40,14 @@ class Beaten:
 async def beat(call: HeartbeatCall, deps: GatewayDeps) -> Beaten:
     """Confirm in MongoDB, then extend. Whoever is not registered any more keeps its jobs too."""
     asked = [job.named() for job in call.jobs]
-    kept = await _kept(call.worker, asked, deps) if asked else frozenset[Attempt]()
+    kept: set[Attempt] = set()
+    for start in range(0, len(asked), _AT_ONCE):
+        kept |= await _kept(call.worker, asked[start : start + _AT_ONCE], deps)
     running = [attempt for attempt in asked if attempt in kept]
     stop = [attempt for attempt in asked if attempt not in kept]
     LEASES_LOST.inc(len(stop))
     try:
-        await heard(call.worker, len(running), deps)
+        await heard(call.worker, deps)
     except NotFound:
         return Beaten(False, running, stop)
     return Beaten(True, running, stop)
@@ -57,6 +61,8 @@ async def _kept(worker: str, asked: Sequence[Attempt], deps: GatewayDeps) -> fro
     late_ids = {job.id for job in late}
     kept = frozenset(one for one in running if one.job_id in jobs and one.job_id not in late_ids)
     await deps.queue.extend([lease_of(jobs[one.job_id]) for one in kept], deps.lease)
+    own = [one.lease_id for one in kept if jobs[one.job_id].worker == worker]
+    await deps.http_workers.runs(worker, own, (), deps.lease)
     # A result that came while we asked has given its lease up: it must not have one again.
     still = await deps.store.running(list(kept))
     over = [
@@ -66,6 +72,8 @@ async def _kept(worker: str, asked: Sequence[Attempt], deps: GatewayDeps) -> fro
     ]
     if over:
         await deps.queue.ack(over)
+    gone = [one.lease_id for one in asked if one not in still]
+    await deps.http_workers.runs(worker, (), gone, deps.lease)
     return still
 
 
@@ -118,9 +126,19 @@ async def finish(job_id: str, call: ResultCall, deps: GatewayDeps) -> Execution:
     offered = call.ending(written)
     expected = conclude(job, offered, finished_at=deps.clock.now(), lot=0.0).outcome
     stands = await _end(job, offered, deps) if _runs(job, attempt) else await _record(attempt, deps)
-    if stands is None or stands.lease_id != call.lease or stands.outcome is not expected:
+    if stands is None or stands.lease_id != call.lease:
+        raise _refused(attempt, call.outcome, stands)
+    await _free_place(stands, deps)
+    if stands.outcome is not expected:
         raise _refused(attempt, call.outcome, stands)
     return stands
+
+
+async def _free_place(stands: Execution, deps: GatewayDeps) -> None:
+    """It does not run any more. Were this lost, the place is free when the lease has run out."""
+    if stands.worker is not None and stands.lease_id is not None:
+        with suppress(Unavailable):
+            await deps.http_workers.runs(stands.worker, (), [stands.lease_id], deps.lease)
 
 
 def _runs(job: Job, attempt: Attempt) -> bool:

@@ -4,22 +4,37 @@ As a worker in Python does it (R5), with one step between: the job is promised t
 it is started. Whoever dies after that, gateway, connection or answer, the same request finds the
 promise, starts under its lease id (which may be said twice) and gives the same answer. Before it,
 nothing was started: the lease runs out and the reaper puts the job back.
+
+A promise takes one of the places that its worker has (`concurrency`), for a lease at a time: who
+runs as many jobs as he said is given none until one of them has ended.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from math import inf
 
 from gateway.deps import GatewayDeps
+from gateway.worker_bells import Bells, Waiter
 from gateway.worker_named import heard, lease_of
 from pipeline.domain.job import Job
 from pipeline.domain.queue_share import read_share
 from pipeline.domain.states import State
-from pipeline.ports import Claim, Grant, Lease, Promise, WorkerView
+from pipeline.ports import Claim, Clock, Grant, Lease, Promise, WorkerView
 from pipeline.telemetry import GHOSTS, LEASED, STARTED
 
-_FIRST, _LONGEST = 0.01, 0.25
-"""Seconds between two looks: they double, and are cut short when a delayed job is known."""
+_POLL = 5.0
+"""Seconds after which whoever waits looks without a ring, at the latest: a ring may be lost."""
+_GLANCE = 1.0
+"""Seconds between two looks at whether somebody still waits for the answer."""
+_FULL = 0.25
+"""Seconds between two looks at whether the worker has ended one of its jobs."""
+
+IsGone = Callable[[], Awaitable[bool]]
+
+
+class WorkerIsFull(Exception):
+    """It runs as many jobs as it said that it would run at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,37 +47,56 @@ class Request:
 
 
 async def next_job(
-    request: Request, deps: GatewayDeps, is_gone: Callable[[], Awaitable[bool]]
+    request: Request, deps: GatewayDeps, bells: Bells, is_gone: IsGone
 ) -> Job | None:
     """A job that now runs at this worker, for a whole lease from now; None if there was none.
 
     `is_gone`: nobody waits for the answer any more, so nothing is leased. Raises `NotFound` for a
-    worker that is not registered.
+    worker that is not registered, `WorkerIsFull` if it is so until the end of the wait.
     """
-    worker = await heard(request.worker, None, deps)
+    worker = await heard(request.worker, deps)
     if (job := await _kept(request, deps)) is not None:
         return job
-    clock, step = deps.clock, _FIRST
-    deadline, heard_at = clock.monotonic() + request.wait, clock.monotonic()
+    async with bells.waiter() as waiter:
+        return await _wait(request, worker, waiter, deps, is_gone)
+
+
+async def _wait(
+    request: Request, worker: WorkerView, waiter: Waiter, deps: GatewayDeps, is_gone: IsGone
+) -> Job | None:
+    """Look, then wait for a ring, the next due time or a look for safety; and say now and then
+    that the worker is alive."""
+    clock, beat = deps.clock, deps.lease.total_seconds() / 3
+    heard_at = clock.monotonic()
+    deadline = heard_at + request.wait
     while not await is_gone():
-        looked = await _look(request, worker, deps)
-        left = deadline - clock.monotonic()
-        if looked.job is not None or left <= 0:
+        looked = await _look(request, worker, waiter, deps)
+        if looked.job is not None:
             return looked.job
-        await clock.sleep(max(0.0, min(step, left, looked.again_in)))
-        step = min(step * 2, _LONGEST)
-        if clock.monotonic() - heard_at >= deps.lease.total_seconds() / 3:
+        if clock.monotonic() >= deadline:
+            if looked.is_full:
+                raise WorkerIsFull(f"worker {worker.id!r} runs {worker.concurrency} at a time")
+            return None
+        await _rest(waiter, min(deadline, looked.again_at, heard_at + beat), clock, is_gone)
+        if clock.monotonic() >= heard_at + beat:
             heard_at = clock.monotonic()
-            worker = await heard(request.worker, None, deps)
+            worker = await heard(request.worker, deps)
     return None
+
+
+async def _rest(waiter: Waiter, until: float, clock: Clock, is_gone: IsGone) -> None:
+    while (left := until - clock.monotonic()) > 0:
+        if await waiter.wait(min(left, _GLANCE)) or await is_gone():
+            return
 
 
 @dataclass(frozen=True, slots=True)
 class _Looked:
-    """A job, or in how many seconds one becomes due."""
+    """A job, or when it is worth looking again, on the clock's `monotonic`."""
 
     job: Job | None = None
-    again_in: float = _LONGEST
+    again_at: float = 0.0
+    is_full: bool = False
 
 
 async def _kept(request: Request, deps: GatewayDeps) -> Job | None:
@@ -72,21 +106,38 @@ async def _kept(request: Request, deps: GatewayDeps) -> Job | None:
         return None
     job = await _start(promise, deps)
     if job is None:
-        await deps.http_workers.forget(promise)
+        await _take_back(promise, deps)
+    else:  # its lease began anew, so does its place
+        await deps.http_workers.runs(promise.worker, [promise.lease_id], (), deps.lease)
     return job
 
 
-async def _look(request: Request, worker: WorkerView, deps: GatewayDeps) -> _Looked:
-    again_in = _LONGEST
+async def _look(request: Request, worker: WorkerView, waiter: Waiter, deps: GatewayDeps) -> _Looked:
+    """Through its queues. One that is full lets others be rung: a ring for it would go round in a
+    circle."""
+    if await deps.http_workers.runs(worker.id, (), (), deps.lease) >= worker.concurrency:
+        return await _look_of_full(waiter, deps)
+    await waiter.attend(worker.queues if request.wait else ())
+    again_at = deps.clock.monotonic() + _POLL * (1 + deps.chance.lot()) / 2
     for queue in _in_turn(worker, deps):
-        promise, grant = await _lease(queue, request, deps)
+        waiter.looks_at(queue)
+        promise, due_at = await _lease(queue, request, deps)
         if promise is None:
-            again_in = min(again_in, _until_next(grant))
-        elif (job := await _keep(promise, deps)) is not None:
+            again_at = min(again_at, due_at)
+            continue
+        stands = await deps.http_workers.promise(promise, worker.concurrency, deps.lease)
+        if stands is None:  # another request of this worker was quicker
+            await _return(promise, deps)
+            return await _look_of_full(waiter, deps)
+        if (job := await _keep(promise, stands, deps)) is not None:
             return _Looked(job)
-        else:
-            again_in = 0.0  # a ghost: there may be a job behind it
-    return _Looked(None, again_in)
+        again_at = deps.clock.monotonic()  # a ghost: there may be a job behind it
+    return _Looked(None, again_at)
+
+
+async def _look_of_full(waiter: Waiter, deps: GatewayDeps) -> _Looked:
+    await waiter.attend(())
+    return _Looked(None, deps.clock.monotonic() + _FULL, is_full=True)
 
 
 def _in_turn(worker: WorkerView, deps: GatewayDeps) -> list[str]:
@@ -103,24 +154,28 @@ def _weights_of(extra: Mapping[str, str]) -> dict[str, int]:
     return dict(read_share(each) for each in told.split(",") if each)
 
 
-async def _lease(queue: str, request: Request, deps: GatewayDeps) -> tuple[Promise | None, Grant]:
-    """What can be promised: one leased job, if there is one. A new lease id for every call."""
-    lease_id = deps.chance.token()
+async def _lease(queue: str, request: Request, deps: GatewayDeps) -> tuple[Promise | None, float]:
+    """What can be promised, one leased job; and when the next one is due, on our own clock. A new
+    lease id for every call.
+
+    Redis judged after we had sent the call: counted from there we are rather a hair early, and look
+    again, than late.
+    """
+    lease_id, sent_at = deps.chance.token(), deps.clock.monotonic()
     grant = await deps.queue.lease(
         queue, worker=request.worker, lease_id=lease_id, limit=1, ttl=deps.lease
     )
     if not grant.job_ids:
-        return None, grant
+        return None, sent_at + _until_next(grant)
     LEASED.labels(queue).inc()
     (job_id,) = grant.job_ids
     at = grant.judged_at
-    return Promise(request.worker, request.name, queue, job_id, lease_id, at), grant
+    return Promise(request.worker, request.name, queue, job_id, lease_id, at), sent_at
 
 
-async def _keep(promise: Promise, deps: GatewayDeps) -> Job | None:
+async def _keep(promise: Promise, stands: Promise, deps: GatewayDeps) -> Job | None:
     """Start what stands for this request. It may be another's: the same request, sent again while
     this one still waits here, has found a job first; then ours goes back unstarted."""
-    stands = await deps.http_workers.promise(promise, deps.lease)
     if stands != promise:
         await _return(promise, deps)
         return await _start(stands, deps)
@@ -128,8 +183,13 @@ async def _keep(promise: Promise, deps: GatewayDeps) -> Job | None:
     if job is None:
         GHOSTS.labels(promise.queue).inc()
         await _return(promise, deps)
-        await deps.http_workers.forget(promise)
+        await _take_back(promise, deps)
     return job
+
+
+async def _take_back(promise: Promise, deps: GatewayDeps) -> None:
+    await deps.http_workers.forget(promise)
+    await deps.http_workers.runs(promise.worker, (), [promise.lease_id], deps.lease)
 
 
 async def _start(promise: Promise, deps: GatewayDeps) -> Job | None:
@@ -168,5 +228,5 @@ def _waits(job: Job, queue: str, now: datetime) -> bool:
 
 def _until_next(grant: Grant) -> float:
     if grant.next_due_at is None:
-        return _LONGEST
+        return inf
     return (grant.next_due_at - grant.judged_at).total_seconds()

@@ -14,9 +14,9 @@ def remembered(deps: GatewayDeps) -> timedelta:
     return deps.lease * 2
 
 
-async def heard(worker: str, running: int | None, deps: GatewayDeps) -> WorkerView:
+async def heard(worker: str, deps: GatewayDeps) -> WorkerView:
     """It is alive; raises `NotFound` if it is not registered (any more)."""
-    view = await deps.http_workers.heard(worker, running, remembered(deps))
+    view = await deps.http_workers.heard(worker, remembered(deps))
     if view is None:
         raise NotFound(f"there is no worker {worker!r} over HTTP: register (again)")
     return view

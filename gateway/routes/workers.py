@@ -4,6 +4,7 @@ Nothing of a worker is kept here: each of its requests may come to another gatew
 """
 
 import re
+from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -11,6 +12,7 @@ from starlette.responses import Response
 
 from gateway import worker_end, worker_lease
 from gateway.deps import Deps, GatewayDeps
+from gateway.problems import RETRY_SECONDS, problem
 from gateway.rendering import (
     instant,
     json_response,
@@ -51,6 +53,7 @@ async def register_worker(deps: Deps, request: Request) -> Response:
     view = _view_of(call, deps)
     if not await deps.http_workers.register(view, remembered(deps)):
         raise Conflict(f"there is a worker {view.id!r}, and it is not one over HTTP")
+    await deps.http_workers.runs(view.id, (), (), deps.lease)  # what it runs is listed again
     return json_response(
         {
             "id": view.id,
@@ -91,18 +94,37 @@ async def next_job(
         str | None, Query(alias="request", min_length=1, max_length=128, pattern=r"^[!-~]+$")
     ] = None,
 ) -> Response:
-    """A job, which runs from now on and is the worker's for one lease; 204: none within `wait`."""
-    if not re.fullmatch(WORKER_ID, worker):
-        raise NotFound(f"there is no worker {worker!r}")
+    """A job, which runs from now on and is the worker's for one lease; 204: none within `wait`.
 
+    429: the worker has run as many jobs as its `concurrency` says during all of it.
+    """
+    _check(worker)
     await request.body()  # only behind it is what tells that the client has gone
 
     async def is_gone() -> bool:
         return bool(request.app.state.stopping) or await request.is_disconnected()
 
     asked = worker_lease.Request(worker, name or deps.chance.token(), wait)
-    job = await worker_lease.next_job(asked, deps, is_gone)
+    try:
+        job = await worker_lease.next_job(asked, deps, request.app.state.bells, is_gone)
+    except worker_lease.WorkerIsFull as full:
+        text = f"{full}: say how one of them ended, or register with a greater `concurrency`"
+        return problem(HTTPStatus.TOO_MANY_REQUESTS, text, headers={"Retry-After": RETRY_SECONDS})
     return Response(status_code=204) if job is None else await _handed(job, deps)
+
+
+@router.delete(
+    "/workers/{worker}",
+    summary="A worker over HTTP goes",
+    status_code=204,
+    response_class=Response,
+)
+async def retire_worker(worker: str, deps: Deps) -> Response:
+    """It is not listed any more. What it runs stays its own until the lease runs out."""
+    _check(worker)
+    if not await deps.http_workers.retire(worker):
+        raise NotFound(f"there is no worker {worker!r} over HTTP")
+    return Response(status_code=204)
 
 
 @router.post(
@@ -127,7 +149,12 @@ async def end_job(job_id: str, deps: Deps, request: Request) -> Response:
 
 
 async def _body(request: Request, deps: GatewayDeps) -> bytes:
-    return await read_body(request, deps.limits.job_bytes, "a worker's call")
+    return await read_body(request, deps.limits.worker_call_bytes, "a worker's call")
+
+
+def _check(worker: str) -> None:
+    if not re.fullmatch(WORKER_ID, worker):
+        raise NotFound(f"there is no worker {worker!r}")
 
 
 def _view_of(call: RegisterCall, deps: GatewayDeps) -> WorkerView:

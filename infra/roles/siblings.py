@@ -22,6 +22,7 @@ from infra.up.death import report
 from pipeline.config import Settings
 from pipeline.ports import Death
 from pipeline.telemetry import configure_logs, log
+from workers.executors.executor import signal_name
 
 _BACKOFF_SECONDS = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 _TAIL_BYTES = 8192
@@ -144,15 +145,17 @@ class Siblings:
 
     async def _mourn(self, pid: int, code: int, tail: bytearray) -> str:
         """Tell the reaper, unless it ended in order."""
-        name = signal.Signals(-code).name if code < 0 else None
-        if code == Exit.USAGE and not self._stopping.is_set():
-            self._code = code  # said wrong, it is said wrong every time
-            self._stop()
+        name = signal_name(-code) if code < 0 else None
         if code != 0:
             lines = tail.decode(errors="replace").splitlines()[-_TAIL_LINES:]
             exit_code = None if name else code
             death = Death(pid, platform.node(), name, exit_code, "\n".join(lines))
-            await report(death, self._settings.redis_url)
+            was_a_worker = await report(death, self._settings.redis_url)
+            if code == Exit.USAGE and not (was_a_worker or self._stopping.is_set()):
+                # Said wrong, it is said wrong every time. One that has worked was said right: a job
+                # has taken it down with this code, and must not take its siblings along.
+                self._code = code
+                self._stop()
         return name or f"exit code {code}"
 
 

@@ -1,5 +1,6 @@
 """Redis: workers that speak HTTP, and what the gateway promised them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -30,12 +31,26 @@ class HttpWorkers(Protocol):
         """As `announce_worker`; False if a worker of another sort has this id."""
         ...
 
-    async def heard(self, worker: str, running: int | None, ttl: timedelta) -> WorkerView | None:
+    async def retire(self, worker: str) -> bool:
+        """As `retract_worker`; False if no worker over HTTP has this id."""
+        ...
+
+    async def heard(self, worker: str, ttl: timedelta) -> WorkerView | None:
         """It is alive, and for `ttl` from now; what it had said. None: nobody registered that."""
         ...
 
-    async def promise(self, promise: Promise, ttl: timedelta) -> Promise:
-        """Promise unless something is promised to this request already; what stands."""
+    async def promise(self, promise: Promise, most: int, ttl: timedelta) -> Promise | None:
+        """Promise unless something is promised to this request already; what stands.
+
+        None: the worker runs `most` jobs already. What is promised counts as running for `ttl`.
+        """
+        ...
+
+    async def runs(
+        self, worker: str, leases: Sequence[str], over: Sequence[str], ttl: timedelta
+    ) -> int:
+        """For `ttl` from now it runs what has these lease ids, and what is `over` not (any more);
+        how many it runs."""
         ...
 
     async def promised(self, worker: str, request: str) -> Promise | None:

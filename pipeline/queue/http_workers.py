@@ -4,6 +4,7 @@ All of it may be lost at any moment: the workers register again, a request for w
 may get another job (the first one's lease runs out), and lines that were written are gone.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Self
@@ -13,7 +14,7 @@ from pydantic_core import from_json, to_json
 from pipeline.ports import Attempt, Promise, WorkerView
 from pipeline.queue import scripts
 from pipeline.queue.connect import Lines, Word
-from pipeline.queue.keys import PROMISE, WRITTEN
+from pipeline.queue.keys import PLACES, PROMISE, WORKER, WRITTEN
 from pipeline.queue.worker_registry import WorkerRegistry
 
 LOG_BYTES = 64 * 1024
@@ -43,19 +44,35 @@ class RedisHttpWorkers:
         await self._registry.announce(view, ttl)
         return True
 
-    async def heard(self, worker: str, running: int | None, ttl: timedelta) -> WorkerView | None:
+    async def retire(self, worker: str) -> bool:
+        """Forget it at once; False if nobody has registered that, or he has gone."""
+        found = await self._registry.find(worker)
+        if found is None or not found.is_over_http:
+            return False
+        await self._registry.retract(worker)
+        return True
+
+    async def heard(self, worker: str, ttl: timedelta) -> WorkerView | None:
         """It is alive, for `ttl` from now; None if nobody registered that."""
         found = await self._registry.find(worker)
         if found is None or not found.is_over_http:
             return None
-        return await self._registry.heard(worker, running, ttl)
+        return await self._registry.heard(worker, ttl)
 
-    async def promise(self, promise: Promise, ttl: timedelta) -> Promise:
+    async def promise(self, promise: Promise, most: int, ttl: timedelta) -> Promise | None:
         """What stands; said twice, it is the same."""
-        text = _text_of(promise)
-        key = _key_of(promise.worker, promise.request)
-        earlier = await self._lines.ask("SET", key, text, "NX", "GET", "PX", ttl // _MS)
-        return promise if earlier is None else _promise_of(earlier)
+        keys = [_key_of(promise.worker, promise.request), *_places_of(promise.worker)]
+        words: list[Word] = ["", ttl // _MS, _text_of(promise), promise.lease_id, most]
+        stands = await self._lines.run(scripts.PROMISE, keys, words)
+        return _promise_of(stands) if stands else None
+
+    async def runs(
+        self, worker: str, leases: Sequence[str], over: Sequence[str], ttl: timedelta
+    ) -> int:
+        """How many it runs, when these have been counted."""
+        words: list[Word] = ["", ttl // _MS, len(leases), *leases, *over]
+        running: int = await self._lines.run(scripts.PLACES, _places_of(worker), words)
+        return running
 
     async def promised(self, worker: str, request: str) -> Promise | None:
         """What is promised to this request."""
@@ -79,6 +96,10 @@ class RedisHttpWorkers:
 
 def _key_of(worker: str, request: str) -> str:
     return f"{PROMISE.of(worker)}{request}"
+
+
+def _places_of(worker: str) -> tuple[str, str]:
+    return PLACES.of(worker), WORKER.of(worker)
 
 
 def _log_of(attempt: Attempt) -> str:

@@ -33,10 +33,9 @@ class WorkerRegistry:
         words = [word for pair in _fields_of(view).items() for word in pair]
         await self._lines.run(scripts.ANNOUNCE, [WORKER.of(view.id)], ["", ttl // _MS, *words])
 
-    async def heard(self, worker: str, running: int | None, ttl: timedelta) -> WorkerView | None:
+    async def heard(self, worker: str, ttl: timedelta) -> WorkerView | None:
         """It is alive, for `ttl` from now; None if it is not known (any more)."""
-        said = "" if running is None else running
-        fields = await self._lines.run(scripts.HEARD, [WORKER.of(worker)], ["", ttl // _MS, said])
+        fields = await self._lines.run(scripts.HEARD, [WORKER.of(worker)], ["", ttl // _MS])
         if not fields:
             return None
         await self._lines.ask("SADD", WORKERS.pattern, worker)

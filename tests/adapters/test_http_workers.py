@@ -62,9 +62,9 @@ async def both(request: pytest.FixtureRequest, redis_url: str) -> AsyncIterator[
 async def test_a_registered_worker_is_listed_until_it_falls_silent(both: Both) -> None:
     assert await both.workers.register(VIEW, TTL)
     assert await both.queue.workers() == [VIEW]
-    assert await both.workers.heard("w-1", 3, SHORT) == replace(VIEW, running=3)
+    assert await both.workers.heard("w-1", SHORT) == VIEW
     await eventually(both.gone)
-    assert await both.workers.heard("w-1", None, TTL) is None
+    assert await both.workers.heard("w-1", TTL) is None
 
 
 async def test_a_worker_is_listed_with_when_it_was_last_seen(both: Both) -> None:
@@ -78,24 +78,69 @@ async def test_a_worker_is_listed_with_when_it_was_last_seen(both: Both) -> None
 async def test_a_request_over_http_never_takes_the_place_of_another_worker(both: Both) -> None:
     await both.queue.announce_worker(replace(VIEW, extra={}), TTL)
     assert not await both.workers.register(VIEW, TTL)
-    assert await both.workers.heard("w-1", 9, TTL) is None
+    assert await both.workers.heard("w-1", TTL) is None
     assert await both.queue.workers() == [replace(VIEW, extra={})]
 
 
 async def test_of_two_promises_to_one_request_the_first_stands(both: Both) -> None:
     other = replace(PROMISE, job_id="other", lease_id="other")
     assert await both.workers.promised("w-1", "r-1") is None
-    assert await both.workers.promise(PROMISE, TTL) == PROMISE
-    assert await both.workers.promise(other, TTL) == PROMISE
-    assert await both.workers.promise(PROMISE, TTL) == PROMISE
+    assert await both.workers.promise(PROMISE, 4, TTL) == PROMISE
+    assert await both.workers.promise(other, 4, TTL) == PROMISE
+    assert await both.workers.promise(PROMISE, 4, TTL) == PROMISE
     await both.workers.forget(other)
     assert await both.workers.promised("w-1", "r-1") == PROMISE
     await both.workers.forget(PROMISE)
     assert await both.workers.promised("w-1", "r-1") is None
 
 
+async def test_a_worker_is_promised_no_more_than_it_may_run(both: Both) -> None:
+    await both.workers.register(VIEW, TTL)
+    promises = [replace(PROMISE, request=f"r-{n}", lease_id=f"lease-{n}") for n in range(4)]
+    for promise in promises[:2]:
+        assert await both.workers.promise(promise, 2, TTL) == promise
+    assert await both.workers.promise(promises[2], 2, TTL) is None
+    assert await both.workers.promised("w-1", "r-2") is None
+    assert await both.workers.promise(promises[0], 2, TTL) == promises[0]
+    assert await both.queue.workers() == [replace(VIEW, running=2)]
+    assert await both.workers.runs("w-1", (), ["lease-0", "unknown"], TTL) == 1
+    assert await both.workers.promise(promises[2], 2, TTL) == promises[2]
+    other = replace(promises[3], worker="w-2")
+    assert await both.workers.promise(other, 1, TTL) == other
+
+
+async def test_what_a_worker_runs_counts_for_a_lease_or_as_long_as_it_says_so(both: Both) -> None:
+    await both.workers.register(VIEW, TTL)
+    assert await both.workers.runs("w-1", ["a", "b"], (), TTL) == 2
+    assert await both.workers.runs("w-1", ["a"], ["c"], SHORT) == 2
+
+    async def one() -> bool:
+        if both.clock is not None:
+            both.clock.advance(1)
+        return await both.workers.runs("w-1", (), (), TTL) == 1
+
+    await eventually(one)
+    assert await both.queue.workers() == [replace(VIEW, running=1)]
+
+
+async def test_ten_thousand_jobs_of_a_worker_are_counted(both: Both) -> None:
+    leases = [f"lease-{number}" for number in range(10_000)]
+    assert await both.workers.runs("w-1", leases, (), TTL) == 10_000
+    assert await both.workers.runs("w-1", (), leases[1:], TTL) == 1
+    assert await both.queue.workers() == []  # nobody of that name has registered
+
+
+async def test_a_worker_over_http_goes_and_nobody_else(both: Both) -> None:
+    await both.workers.register(VIEW, TTL)
+    await both.queue.announce_worker(replace(VIEW, id="p-1", extra={}), TTL)
+    assert await both.workers.retire("w-1")
+    assert not await both.workers.retire("w-1")
+    assert not await both.workers.retire("p-1")
+    assert [view.id for view in await both.queue.workers()] == ["p-1"]
+
+
 async def test_requests_and_workers_do_not_share_promises(both: Both) -> None:
-    await both.workers.promise(PROMISE, TTL)
+    await both.workers.promise(PROMISE, 4, TTL)
     assert await both.workers.promised("w-1", "r-2") is None
     assert await both.workers.promised("w-2", "r-1") is None
 

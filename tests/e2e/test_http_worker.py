@@ -30,6 +30,7 @@ case $job in
   *'"payload":"hangs once"'*) echo $$ >"hung.$attempt"; [ "$attempt" != 1 ] || exec sleep 300 ;;
   *'"payload":"waits once"'*)
     echo $$ >"waiting.$attempt"; [ "$attempt" != 1 ] || until [ -e go ]; do sleep 0.1; done ;;
+  *'"payload":"prints bytes"'*) printf 'a\\303\\244\\377b\\n' ;;
 esac
 echo done
 """
@@ -73,10 +74,14 @@ class World:
         shown: Mapping[str, Any] = self.system.json("job", "show", job_id)
         return shown
 
+    def workers(self) -> list[Mapping[str, Any]]:
+        """All that are listed."""
+        items: list[Mapping[str, Any]] = self.system.json("worker", "list")["items"]
+        return items
+
     def is_waiting(self, worker: Shell) -> bool:
         """Whether it is registered, and has no errors to tell of."""
-        listed = self.system.json("worker", "list")["items"]
-        return any(each["pid"] == worker.process.pid for each in listed)
+        return any(each["pid"] == worker.process.pid for each in self.workers())
 
     def ends(self, job_id: str) -> Callable[[], bool]:
         """Whether it has succeeded."""
@@ -133,8 +138,7 @@ async def test_a_job_runs_in_shell_and_its_output_is_its_log(world: World) -> No
     job_id = world.submit("anything")
     await eventually(world.ends(job_id), timeout=LONG)
     assert world.system.dueq("job", "logs", job_id).stdout == "done\n"
-    listed = world.system.json("worker", "list")["items"]
-    (ours,) = [each for each in listed if each["queues"] == [world.queue]]
+    (ours,) = [each for each in world.workers() if each["queues"] == [world.queue]]
     assert ours["over"] == "http"
 
 
@@ -172,6 +176,26 @@ async def test_the_late_result_of_a_worker_that_was_frozen_is_refused(world: Wor
     await eventually(lambda: f"{job_id}: 409" in frozen.log.read_text(), timeout=LONG)
     assert [each["outcome"] for each in attempts(world, job_id)] == ["lost", "succeeded"]
     assert world.job(job_id)["status"] == "succeeded"
+
+
+async def test_a_worker_that_is_told_to_stop_ends_its_job_and_says_goodbye(world: World) -> None:
+    stopped = world.worker()
+    job_id = world.submit("waits once")
+    await eventually((world.folder / "waiting.1").exists, timeout=LONG)
+    stopped.process.terminate()
+    ours = [each for each in world.workers() if each["pid"] == stopped.process.pid]
+    assert [each["running"] for each in ours] == [1]
+    (world.folder / "go").touch()
+    assert stopped.process.wait(timeout=LONG) == 0
+    assert [each["outcome"] for each in attempts(world, job_id)] == ["succeeded"]
+    assert stopped.process.pid not in {each["pid"] for each in world.workers()}
+
+
+async def test_what_is_printed_need_not_be_text(world: World) -> None:
+    world.worker()
+    job_id = world.submit("prints bytes")
+    await eventually(world.ends(job_id), timeout=LONG)
+    assert world.system.dueq("job", "logs", job_id).stdout == "a\u00e4b\ndone\n"
 
 
 async def test_a_worker_that_is_killed_while_it_waits_takes_no_job_along(world: World) -> None:

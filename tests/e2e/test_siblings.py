@@ -1,6 +1,5 @@
 """`dueq worker --processes 2`, beside a system that has no other worker for its queue."""
 
-import json
 import os
 import signal
 import subprocess
@@ -8,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 from tests.e2e.running import Up, command, is_alive, run
 from tests.support import eventually
@@ -97,11 +95,27 @@ async def test_children_end_when_their_parent_is_killed(system: Up, tmp_path: Pa
 async def test_watchers_are_listed_by_what_they_are(system: Up) -> None:
     pids = {each["pid"] for each in system.processes("watcher")}
 
-    def told() -> set[int]:
-        with urlopen(f"{system.http}/api/watchers", timeout=10) as answer:
-            return {each["pid"] for each in json.load(answer)["items"]}
+    def told() -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = system.json("watcher", "list")["items"]
+        return items
 
-    await eventually(lambda: told() == pids, timeout=LONG)
+    await eventually(lambda: {each["pid"] for each in told()} == pids, timeout=LONG)
+    assert all(each["host"] and each["version"] and each["last_seen_at"] for each in told())
+
+
+async def test_a_job_that_ends_its_worker_as_if_said_wrong_takes_no_sibling_along(
+    system: Up, tmp_path: Path
+) -> None:
+    """Exit code 2 means "asked for wrongly" of a worker that never was one."""
+    (system.folder / "leaving.py").write_text(LEAVING)
+    with siblings(system, tmp_path, "--queue", "leaving", "--import", "leaving") as parent:
+        await eventually(lambda: len(listed(system, "leaving")) == 2, timeout=LONG)
+        job_id = system.json("job", "submit", "--queue", "leaving", "--task", "leaves")["id"]
+        await eventually(
+            lambda: system.json("job", "show", job_id)["status"] == "succeeded", timeout=120
+        )
+        assert parent.poll() is None
+        await eventually(lambda: len(listed(system, "leaving")) == 2, timeout=LONG)
 
 
 def test_a_worker_that_was_asked_for_wrongly_is_not_started_for_ever(tmp_path: Path) -> None:
@@ -113,6 +127,18 @@ def test_a_worker_that_was_asked_for_wrongly_is_not_started_for_ever(tmp_path: P
     assert "weight" in ran.stderr
 
 
+LEAVING = """
+import os
+
+from workers import task
+
+
+@task("leaves")
+def leaves(payload, context):
+    if context.attempt == 1:
+        os._exit(2)
+    return "stays"
+"""
 DEADLY = """
 import os
 import signal

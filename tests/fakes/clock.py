@@ -36,7 +36,8 @@ class ManualClock:
             await asyncio.sleep(0)
             return
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        wake_at = self._elapsed + timedelta(seconds=seconds)
+        # Less than it can count is not nothing: who sleeps until an instant would never reach it.
+        wake_at = self._elapsed + max(timedelta(seconds=seconds), timedelta.resolution)
         heapq.heappush(self._sleepers, (wake_at, next(self._numbers), woken))
         await woken
 

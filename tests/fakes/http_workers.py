@@ -3,7 +3,8 @@
 They are listed beside the others, so the lease queue's fake keeps them.
 """
 
-from dataclasses import replace
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import timedelta
 
 from pipeline.domain.instants import to_ms
@@ -24,10 +25,12 @@ class FakeHttpWorkers(Faulty):
         self._clock = clock
         self._promises: dict[tuple[str, str], tuple[Promise, int]] = {}
         self._logs: dict[tuple[str, int], tuple[str, int]] = {}
+        self._places: defaultdict[str, dict[str, int]] = defaultdict(dict)
 
     def wipe(self) -> None:
         """FLUSHALL."""
         self._promises.clear()
+        self._places.clear()
         self._logs.clear()
 
     @may_fail
@@ -40,24 +43,47 @@ class FakeHttpWorkers(Faulty):
         return True
 
     @may_fail
-    async def heard(self, worker: str, running: int | None, ttl: timedelta) -> WorkerView | None:
+    async def retire(self, worker: str) -> bool:
+        """As the port says."""
+        found = await self._find(worker)
+        if found is None or not found.is_over_http:
+            return False
+        await self._queue.retract_worker(worker)
+        return True
+
+    @may_fail
+    async def heard(self, worker: str, ttl: timedelta) -> WorkerView | None:
         """As the port says."""
         found = await self._find(worker)
         if found is None or not found.is_over_http:
             return None
-        if running is not None:
-            found = replace(found, running=running)
         await self._queue.announce_worker(found, ttl)
         return await self._find(worker)
 
     @may_fail
-    async def promise(self, promise: Promise, ttl: timedelta) -> Promise:
+    async def promise(self, promise: Promise, most: int, ttl: timedelta) -> Promise | None:
         """As the port says."""
         stands = await self.promised(promise.worker, promise.request)
-        if stands is None:
-            name = (promise.worker, promise.request)
-            self._promises[name] = (promise, self._now() + ttl // _MS)
-        return stands or promise
+        if stands is not None:
+            return stands
+        if await self.runs(promise.worker, [], [], ttl) >= most:
+            return None
+        await self.runs(promise.worker, [promise.lease_id], [], ttl)
+        name = (promise.worker, promise.request)
+        self._promises[name] = (promise, self._now() + ttl // _MS)
+        return promise
+
+    @may_fail
+    async def runs(
+        self, worker: str, leases: Sequence[str], over: Sequence[str], ttl: timedelta
+    ) -> int:
+        """As the port says."""
+        now, places = self._now(), self._places[worker]
+        for lease in [*over, *(lease for lease, until in places.items() if until <= now)]:
+            places.pop(lease, None)
+        places.update(dict.fromkeys(leases, now + ttl // _MS))
+        self._queue.tell_running(worker, len(places))
+        return len(places)
 
     @may_fail
     async def promised(self, worker: str, request: str) -> Promise | None:

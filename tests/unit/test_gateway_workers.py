@@ -1,10 +1,8 @@
 """Workers over HTTP, on fakes: the same leases and the same fence as for a worker in Python."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -15,64 +13,8 @@ from pipeline.ports import LiveNote, Progress, WatcherView, WorkerView
 from pipeline.watchers.reaper import Reaper
 from tests.fakes.clock import START
 from tests.fakes.live_notes import FakeLiveNotes
-from tests.gateway_world import Answer, GatewayWorld, gateway_world
-
-LEASE = timedelta(seconds=30)
-Job = dict[str, Any]
-
-
-class Shell:
-    """The hands of a worker over HTTP."""
-
-    def __init__(self, world: GatewayWorld) -> None:
-        self.world = world
-
-    async def register(self, **body: Any) -> Answer:
-        return await self.world.post("/api/workers/register", {"id": "w-1"} | body)
-
-    async def next(self, request: str = "", worker: str = "w-1", wait: float = 0) -> Answer:
-        name = f"&request={request}" if request else ""
-        return await self.world.get(f"/api/workers/{worker}/next?wait={wait}{name}")
-
-    async def job(self, request: str = "") -> Job:
-        answer = await self.next(request)
-        assert answer.status == 200, answer.body
-        job: Job = answer.json
-        return job
-
-    async def beat(self, *jobs: Job) -> Answer:
-        held = [{"id": job["id"], "attempt": job["attempt"], "lease": job["lease"]} for job in jobs]
-        return await self.world.post("/api/workers/heartbeat", {"worker": "w-1", "jobs": held})
-
-    async def write(self, job: Job, text: str, **more: Any) -> Answer:
-        body = {"attempt": job["attempt"], "lease": job["lease"], "text": text} | more
-        return await self.world.post(f"/api/jobs/{job['id']}/log", body)
-
-    async def end(self, job: Job, **body: Any) -> Answer:
-        body = {"attempt": job["attempt"], "lease": job["lease"], "outcome": "succeeded"} | body
-        return await self.world.post(f"/api/jobs/{job['id']}/result", body)
-
-    async def queued(self, **body: Any) -> str:
-        job_id = await self.world.submitted(**body)
-        stored = self.world.store.jobs[job_id]
-        await self.world.queue.add([stored.entry])
-        self.world.clock.advance(0.01)
-        return job_id
-
-    def state(self, job_id: str) -> State:
-        return self.world.store.jobs[job_id].state
-
-    def leased(self, queue: str = "default") -> set[str]:
-        return set(self.world.queue.part(queue).leased)
-
-    async def reap(self) -> None:
-        world = self.world
-        reaper = Reaper(world.store, world.queue, world.clock, LEASE)
-        await world.queue.begin_generation("default", "g1")
-        for _ in range(7):
-            await reaper.step()
-            await world.clock.run(5.1)
-        await reaper.step()
+from tests.gateway_world import gateway_world
+from tests.http_worker_world import LEASE, Job, Shell
 
 
 @pytest_asyncio.fixture
@@ -153,109 +95,25 @@ async def test_a_job_runs_from_the_moment_that_it_is_handed_out(shell: Shell) ->
     assert (await shell.next()).status == 204
 
 
-async def test_a_worker_gets_jobs_of_its_own_queues_only(shell: Shell) -> None:
-    await shell.register(queues=["a", "b"])
-    await shell.queued(queue="c")
-    mine = {await shell.queued(queue="a"), await shell.queued(queue="b")}
-    assert {(await shell.job())["id"], (await shell.job())["id"]} == mine
-    assert (await shell.next()).status == 204
-
-
-async def test_the_heavier_queue_is_served_more_often_and_the_other_one_too(shell: Shell) -> None:
-    await shell.register(queues=["a", "b:3"])
-    for _ in range(100):
-        await shell.queued(queue="a")
-        await shell.queued(queue="b")
-    queues = [(await shell.job())["queue"] for _ in range(100)]
-    assert 60 <= queues.count("b") <= 90
-
-
-async def test_whoever_waits_gets_a_job_that_comes_later(shell: Shell) -> None:
-    waiting = asyncio.create_task(shell.next(wait=20))
-    await shell.world.clock.run(5)
-    assert not waiting.done()
+async def test_a_worker_that_goes_is_listed_no_more(shell: Shell) -> None:
     job_id = await shell.queued()
-    answer = await shell.world.until(waiting, timedelta(seconds=1))
-    assert answer.json["id"] == job_id
+    job = await shell.job()
+    for status in (204, 404):
+        assert (await shell.world.delete("/api/workers/w-1")).status == status
+    assert (await shell.world.get("/api/workers")).json["items"] == []
+    assert (await shell.next()).status == 404
+    assert (await shell.end(job)).status == 200  # what it ran was its own
+    assert shell.state(job_id) is State.SUCCEEDED
 
 
-async def test_nothing_is_leased_for_a_client_that_has_gone(shell: Shell) -> None:
-    waiting = asyncio.create_task(shell.next(wait=20))
-    await shell.world.clock.run(5)
-    shell.world.clients_stay = False
-    job_id = await shell.queued()
-    gone = asyncio.create_task(shell.next(wait=20))
-    await shell.world.until(gone, timedelta(0))
-    assert gone.result().status == 204
-    answer = await shell.world.until(waiting, timedelta(seconds=1))
-    assert answer.json["id"] == job_id
-
-
-async def test_whoever_waits_for_nothing_is_told_so_in_time(shell: Shell) -> None:
-    waiting = asyncio.create_task(shell.next(wait=20))
-    answer = await shell.world.until(waiting, timedelta(seconds=20))
-    assert answer.status == 204
-
-
-async def test_the_same_request_again_is_the_same_job(shell: Shell) -> None:
-    for _ in range(3):
-        await shell.queued()
-    first, again = await shell.job("r-1"), await shell.job("r-1")
-    assert (again["id"], again["attempt"], again["lease"]) == (
-        first["id"], first["attempt"], first["lease"]
-    )  # fmt: skip
-    assert len(shell.leased()) == 1
-    assert (await shell.job("r-2"))["id"] != first["id"]
-
-
-async def test_a_gateway_that_dies_before_the_start_has_promised_the_job(shell: Shell) -> None:
-    ids = {await shell.queued() for _ in range(3)}
-    shell.world.store.fail("start", applied=False)
-    assert (await shell.next("r-1")).status == 503
-    (promised,) = shell.leased()
-    assert promised in ids
-    assert shell.state(promised) is State.QUEUED
-    assert (await shell.job("r-1"))["id"] == promised
-    assert shell.leased() == {promised}
-
-
-async def test_a_gateway_that_dies_after_the_start_loses_no_job(shell: Shell) -> None:
-    job_id = await shell.queued()
-    shell.world.store.fail("start", applied=True)
-    assert (await shell.next("r-1")).status == 503
-    job = await shell.job("r-1")
-    assert (job["id"], job["attempt"]) == (job_id, 1)
-    assert (await shell.end(job)).status == 200
-
-
-async def test_a_request_that_waits_twice_gets_one_job(shell: Shell) -> None:
-    waiting = [asyncio.create_task(shell.next("r-1", wait=20)) for _ in range(2)]
-    await shell.world.clock.run(1)
-    for _ in range(2):
-        job_id = await shell.world.submitted()
-        await shell.world.queue.add([shell.world.store.jobs[job_id].entry])
-    await shell.world.clock.run(1)
-    first, second = [task.result().json for task in waiting]
-    assert (first["id"], first["lease"]) == (second["id"], second["lease"])
-    assert shell.leased() == {first["id"]}  # the other one was put back
-    assert (await shell.job("r-2"))["id"] != first["id"]
-
-
-async def test_a_request_whose_job_is_over_gets_another(shell: Shell) -> None:
-    await shell.queued()
-    await shell.end(await shell.job("r-1"))
-    assert (await shell.next("r-1")).status == 204
-    job_id = await shell.queued()
-    assert (await shell.job("r-1"))["id"] == job_id
-
-
-async def test_a_job_that_moved_on_is_not_handed_out(shell: Shell) -> None:
-    ghost = await shell.queued()
-    await shell.world.store.cancel_waiting(ghost)
-    job_id = await shell.queued()
-    assert (await shell.next("r-1", wait=0)).status in (200, 204)
-    assert ghost not in shell.leased()
-    assert (await shell.job("r-1"))["id"] == job_id
+async def test_nobody_sends_a_worker_of_another_sort_away(shell: Shell) -> None:
+    view = WorkerView("p-1", "here", 7, ["default"], 1, 1, START)
+    await shell.world.queue.announce_worker(view, LEASE)
+    assert (await shell.world.delete("/api/workers/p-1")).status == 404
+    assert (await shell.world.delete("/api/workers/a%20b")).status == 404
+    assert {each["id"] for each in (await shell.world.get("/workers")).json["items"]} == {
+        "p-1", "w-1"
+    }  # fmt: skip
 
 
 async def test_a_result_is_recorded_settled_and_acknowledged(shell: Shell) -> None:
