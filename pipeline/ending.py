@@ -6,13 +6,16 @@ that stands and settles by that. A crash after the settle leaves a lease of a jo
 running: the reaper removes it. So every step may be repeated by anyone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 from pipeline.domain.errors import Unavailable
 from pipeline.domain.execution import Execution
+from pipeline.domain.job import Job
 from pipeline.domain.states import TRANSITIONS, State
-from pipeline.ports import JobStore, Lease, LeaseQueue
+from pipeline.ports import JobStore, Lease, LeaseQueue, LiveNotes
 from pipeline.telemetry import log
 
 _SOON = timedelta(seconds=10)
@@ -32,6 +35,24 @@ async def end(
     await store.settle(standing)
     await _leave(standing, leases, queue)
     return standing
+
+
+async def told_by(running: Sequence[Job], notes: LiveNotes) -> Mapping[str, dict[str, Any]]:
+    """What the attempts of these jobs have told by now, by job id: for a record that ends them in
+    their worker's place. As far as Redis has it; an end must not wait for that."""
+    try:
+        told = await notes.told([(job.id, job.attempt) for job in running])
+    except Unavailable:
+        return {}
+    return {job_id: note.report() for (job_id, _), note in told.items()}
+
+
+async def nudge(cancelled: Iterable[Job], queue: LeaseQueue) -> None:
+    """Tell the workers that run these to stop them now. A hint: without Redis's help each of them
+    notices with its next heartbeat."""
+    with suppress(Unavailable):
+        for worker in {job.worker for job in cancelled if job.worker is not None}:
+            await queue.nudge(worker)
 
 
 async def _leave(standing: Sequence[Execution], leases: Sequence[Lease], queue: LeaseQueue) -> None:

@@ -81,6 +81,30 @@ def tell(payload: Any, context: Context) -> str:
     return context.submit_and_wait({"task": "next", "payload": context.job["payload"]})
 
 
+@PROCESS_TASKS.task("tell_oddly", process=True)
+def tell_oddly(payload: Any, context: Context) -> None:
+    """What is no text, or none that can be stored, or more than is kept."""
+    context.progress(1, "\ud800" + "x" * 5_000_000)
+    context.log("x" * 5_000_000)
+    context.log(7)  # type: ignore[arg-type]
+
+
+@PROCESS_TASKS.task("ask_for_much", process=True)
+def ask_for_much(payload: Any, context: Context) -> None:
+    """For a job that is too large."""
+    context.submit_and_wait({"payload": "x" * 5_000_000})
+
+
+@PROCESS_TASKS.task("die_with_family", process=True)
+def die_with_family(payload: str, context: Context) -> None:
+    """Killed, when it has forked one child and started another program."""
+    child = os.fork()
+    if child == 0:
+        time.sleep(600)
+    os.system(f"sleep 600 & echo $! {child} >{payload}")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 @PROCESS_TASKS.task("ask_badly", process=True)
 def ask_badly(payload: Any, context: Context) -> None:
     """For a job that is none."""

@@ -183,11 +183,11 @@ class Attempts:
         self._running -= 1
         if self._running == 0:
             self._on_calm()
-        thread = self._executors.pop_abandoned(held.job)
-        if thread is None:
+        runaway = self._executors.pop_abandoned(held.job)
+        if runaway is None:
             self._slots.code_ended()
-        else:  # nobody can stop a thread: it keeps its slot
-            thread.add_done_callback(lambda _: self._call_in_loop(self._slots.code_ended))
+        else:  # nobody can stop it: it keeps its slot
+            runaway.add_done_callback(lambda _: self._call_in_loop(self._slots.code_ended))
 
     def _offer(self, held: Held, ending: Ending) -> None:
         execution = conclude(

@@ -7,14 +7,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic_core import from_json, to_json
-
-from pipeline.domain.body import MAX_JOB_BYTES, check_value, read_spec
-from pipeline.domain.errors import Flaw, Rejected
+from pipeline.domain.body import read_spec
 from pipeline.domain.identity import id_of_key
 from pipeline.domain.job import Job, Submission
 from pipeline.ports import Chance, Clock, Intake
 from pipeline.telemetry import SUBMITTED
+from workers.asked import body_of
 from workers.patience import Patience
 
 
@@ -52,13 +50,3 @@ class FollowUps:
             keyed=key is not None,
             traceparent=job.traceparent,
         )
-
-
-def body_of(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """As it would come over HTTP. What JSON cannot say is refused here, not at the ingest."""
-    data = to_json(asked)
-    if len(data) > MAX_JOB_BYTES:
-        raise Rejected("too_large", Flaw("", f"a job is {MAX_JOB_BYTES} bytes at most"))
-    body: dict[str, Any] = from_json(data)
-    check_value(body)
-    return body

@@ -1,8 +1,8 @@
 """A process that outlives its worker by a moment, to kill what the worker has left.
 
-Reads `+<group>` and `-<group>` from its standard input, which the worker alone holds open. However
-the worker ends, by SIGKILL too, the kernel closes that; then every group that is still guarded is
-killed. A program of its own that imports nothing of ours: it is started for every worker that runs
+Reads `+<group>` and `-<group>` from its standard input, until a `.` or its end. However the worker
+ends, by SIGKILL too, the kernel closes that; then every group that is still guarded is killed. A
+program of its own that imports nothing of ours: it is started for every worker that runs
 commands, and has to be small.
 """
 
@@ -15,12 +15,14 @@ _MANY = 1000
 
 
 def main() -> None:
-    """Until the end of the input."""
+    """Until the end of the input, or until it says so."""
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Whoever stops a service signals all of it; we go when the worker has gone.
         signal.signal(ignored, signal.SIG_IGN)
     guarded: dict[int, str | None] = {}
-    for line in sys.stdin.buffer:
+    for line in iter(sys.stdin.buffer.readline, b""):
+        if line.startswith(b"."):
+            break
         group = int(line[1:])
         if line.startswith(b"+"):
             guarded[group] = _born(group)

@@ -10,12 +10,17 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None)  # before any fork: a child between fork and exec must not load anything
+_CLOSE_RANGE_CLOEXEC = 4
+_LAST = 2**32 - 1
+# Before any fork: a child between fork and exec must not load anything, nor look for it.
+_libc = ctypes.CDLL(None)
+_prctl = _libc.prctl
+_close_range = getattr(_libc, "close_range", None)
 _GUARD = str(Path(__file__).with_name("guard.py"))
 
 
@@ -27,10 +32,11 @@ class Guardian:
         self._pipe: int | None = None
         self._groups: set[int] = set()
 
-    def before_exec(self) -> Callable[[], None]:
+    def before_exec(self, kept: Sequence[int] = ()) -> Callable[[], None]:
         """What a child has to run between fork and exec, in a session of its own.
 
-        The child announces itself: whatever happens to us after the fork, it is guarded.
+        The child announces itself: whatever happens to us after the fork, it is guarded. Of our
+        descriptors it gets the standard ones and those that are `kept`.
         """
         if not self._is_alive():
             self._start()
@@ -38,7 +44,7 @@ class Guardian:
         assert pipe is not None
 
         def announce() -> None:
-            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != worker:
                 os._exit(1)
             # If the one beside us was killed a moment ago, the kernel still sees to the child.
@@ -46,6 +52,7 @@ class Guardian:
             with suppress(OSError):
                 os.write(pipe, b"+%d\n" % os.getpid())
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+            _pass_on_nothing_but(kept)
 
         return announce
 
@@ -61,6 +68,8 @@ class Guardian:
     def close(self) -> None:
         """Guard no more; what is still guarded is killed."""
         if self._pipe is not None:
+            # Not by the end of the pipe alone: what a task has forked may hold it open.
+            self._tell(b".\n")
             os.close(self._pipe)
             self._pipe = None
         if self._guard is not None:
@@ -98,3 +107,14 @@ class Guardian:
         if self._pipe is not None:
             with suppress(OSError):
                 os.write(self._pipe, line)
+
+
+def _pass_on_nothing_but(kept: Sequence[int]) -> None:
+    """Close the others at the exec. uvloop does not, and makes inheritable what it passes on."""
+    if _close_range is None or _close_range(3, _LAST, _CLOSE_RANGE_CLOEXEC) != 0:
+        for each in Path("/proc/self/fd").iterdir():
+            with suppress(OSError):  # that of the listing itself
+                if int(each.name) > 2:
+                    os.set_inheritable(int(each.name), False)
+    for descriptor in kept:
+        os.set_inheritable(descriptor, True)

@@ -26,6 +26,7 @@ from workers.attempt import Attempts, Held, Stop
 from workers.bell import Bell
 from workers.options import WorkerOptions
 from workers.patience import Patience
+from workers.stall import Stall
 
 _GOODBYE = 1.0
 """Seconds for the last words; without them the announcement runs out by itself."""
@@ -113,6 +114,7 @@ class Pulse:
         self._ports = ports
         self._clock = clock
         self._heartbeat = Heartbeat(options, attempts, clock)
+        self._stall = Stall(clock)
         self._patience = Patience(clock, chance)
         self._bell = Bell(clock)
         self._period = options.beat
@@ -126,6 +128,7 @@ class Pulse:
 
     async def _watch(self) -> None:
         while True:
+            self._stall.look()
             wait = self._heartbeat.stop_untrusted()
             await self._clock.sleep(min(wait, self._glance))
 

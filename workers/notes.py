@@ -37,14 +37,14 @@ class Note:
 
     def progress(self, fraction: float, note: str | None = None) -> None:
         """So much is done, from 0 to 1."""
-        text = None if note is None else _storable(str(note)[:_NOTE_CHARS])
+        text = None if note is None else note_text(note)
         if not self.is_closed:
             self._progress = Progress(float(fraction), text)
             self._on_change(self)
 
     def line(self, text: str) -> None:
         """One more line of its log."""
-        self.write(_storable(str(text)[:_LINE_CHARS]).encode() + b"\n")
+        self.write(line_text(text).encode() + b"\n")
 
     def write(self, data: bytes) -> None:
         """More output; only its tail is kept."""
@@ -65,12 +65,7 @@ class Note:
 
     def report(self) -> dict[str, object]:
         """What its record shall say of it; nothing if nothing was told."""
-        live, told = self.live, dict[str, object]()
-        if live.progress is not None:
-            told["progress"] = {"fraction": live.progress.fraction, "note": live.progress.note}
-        if live.log:
-            told["log"] = live.log
-        return told
+        return self.live.report()
 
 
 class Notes:
@@ -115,6 +110,16 @@ class Notes:
             self._told[name] = self._changed[name] = note
         if is_news:
             self.on_news()
+
+
+def note_text(note: object) -> str:
+    """As much of it as is kept, as it is kept."""
+    return _storable(str(note)[:_NOTE_CHARS])
+
+
+def line_text(line: object) -> str:
+    """The same of a line of the log."""
+    return _storable(str(line)[:_LINE_CHARS])
 
 
 def _storable(text: str) -> str:

@@ -1,7 +1,8 @@
 """Shows the world what running attempts tell: at most twice a second, all of them in one call.
 
 Nothing is told to Redis of an attempt that tells nothing, or that has ended: its record has it.
-What Redis has expires soon after this worker falls silent.
+What Redis has outlives this worker by more than a lease, since whoever reaps an attempt records
+what it told last; then it expires.
 """
 
 import asyncio
@@ -15,8 +16,9 @@ from pipeline.telemetry import log
 from workers.notes import Note, Notes
 
 _EVERY = 0.5
-_TTL = timedelta(seconds=60)
 _REFRESH = 20.0
+_MARGIN = timedelta(seconds=30 + _REFRESH)
+"""A lease that has run out is reaped in this time, as a rule."""
 
 _log = log(__name__)
 
@@ -24,7 +26,8 @@ _log = log(__name__)
 class Telling:
     """From the notes of this process to Redis."""
 
-    def __init__(self, notes: Notes, live: LiveNotes, clock: Clock) -> None:
+    def __init__(self, notes: Notes, live: LiveNotes, clock: Clock, lease: timedelta) -> None:
+        self._ttl = lease + _MARGIN
         self._notes = notes
         self._live = live
         self._clock = clock
@@ -49,7 +52,7 @@ class Telling:
             notes = {(each.job_id, each.attempt): each for each in self._notes.told()}
         notes |= {(each.job_id, each.attempt): each for each in self._notes.take_changed()}
         try:
-            await self._live.tell({name: note.live for name, note in notes.items()}, _TTL)
+            await self._live.tell({name: note.live for name, note in notes.items()}, self._ttl)
             self._failures = 0
         except Unavailable as error:
             self._failures += 1

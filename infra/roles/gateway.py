@@ -9,6 +9,7 @@ import asyncio
 
 from gateway.app import GatewayDeps, create_app
 from gateway.serve import serve
+from infra.asyncapi import document
 from infra.exits import CommandFailed
 from infra.roles.clients import beside, check_queue, new_store, prepare_store
 from infra.roles.ports import is_loopback
@@ -52,6 +53,7 @@ async def _work(process: Process) -> None:
                 http_workers,
                 bind_is_loopback=loopback,
                 live=live,
+                asyncapi=document(),
                 lease=settings.lease,
             )
             process.ready(finish=stop.set)

@@ -43,6 +43,9 @@ class Process:
         self.chance = SystemChance()
         self.checks: dict[str, Check] = {}
         self.is_ready = False
+        self.leave: Callable[[], None] = lambda: None
+        """Called in the very end. What closes the loop after it waits for all that is left there,
+        and that may be code that will not be cancelled."""
         self._finish: Callable[[], None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._refusal: CommandFailed | None = None
@@ -83,6 +86,7 @@ class Process:
         if self._refusal is not None:
             raise self._refusal
         _log.info("process.stopped")
+        self.leave()
 
     def refuse(self, failure: CommandFailed) -> None:
         """End as after a signal, but with this failure: what was found out must not go on."""

@@ -13,7 +13,8 @@ from infra.roles.events import announcers_of
 from infra.roles.presence import announce_watcher
 from infra.roles.probes import serving
 from infra.roles.running import Process, keep_time, run_role
-from pipeline.ports import LeaseQueue
+from pipeline.ports import LeaseQueue, LiveNotes
+from pipeline.queue.live_notes import RedisLiveNotes
 from pipeline.store.job_store import MongoJobStore
 from pipeline.watchers.announcer import Announcer
 from pipeline.watchers.dispatcher import Dispatcher
@@ -35,9 +36,10 @@ async def _work(process: Process) -> None:
         store_of(process) as store,
         queue_of(process) as queue,
         announcers_of(process) as announcers,
+        RedisLiveNotes(process.settings.redis_url) as notes,
     ):
         await declare(process)
-        loops: Sequence[Loop | Announcer] = (*_loops(process, store, queue), *announcers)
+        loops: Sequence[Loop | Announcer] = (*_loops(process, store, queue, notes), *announcers)
 
         def finish() -> None:
             for loop in loops:
@@ -52,13 +54,15 @@ async def _work(process: Process) -> None:
             process.ready(finish)
 
 
-def _loops(process: Process, store: MongoJobStore, queue: LeaseQueue) -> Sequence[Loop]:
+def _loops(
+    process: Process, store: MongoJobStore, queue: LeaseQueue, notes: LiveNotes
+) -> Sequence[Loop]:
     settings, clock, chance = process.settings, process.clock, process.chance
     poll = timedelta(seconds=settings.poll_seconds)
     return (
         Dispatcher(store, queue, settings.lookahead).loop(poll, clock, chance),
         Scheduler(store.schedules, store, queue, clock).loop(chance),
-        Reaper(store, queue, clock, settings.lease).loop(chance),
+        Reaper(store, queue, clock, settings.lease, notes).loop(chance),
         Reconciler(store, queue, clock, chance, settings.lease).loop(),
         Sweeper(store, clock, settings.retention).loop(chance),
     )

@@ -46,14 +46,15 @@ def run(asked: Asked) -> None:
         _import(module)
 
     async def work(process: Process) -> None:
+        process.leave = _end_without_waiting_for_runaways
         await _work(process, asked)
 
     run_role("worker", work)
-    _end_without_waiting_for_threads()
 
 
-def _end_without_waiting_for_threads() -> None:
-    """A plain function that hangs in its thread was recorded; it must not keep the process."""
+def _end_without_waiting_for_runaways() -> None:
+    """A function that will not end was recorded; neither its thread nor the loop that it is on
+    must keep the process."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

@@ -9,7 +9,6 @@ itself: then there is no evidence, and nothing waits for it.
 
 import asyncio
 import platform
-import signal
 from contextlib import suppress
 
 from infra.up.member import Supervised
@@ -17,6 +16,7 @@ from pipeline.clock import StoreClock, SystemChance
 from pipeline.domain.errors import Unavailable
 from pipeline.ports import Death
 from pipeline.queue.lease_queue import RedisLeaseQueue
+from workers.executors.executor import signal_name
 
 _PATIENCE_SECONDS = 2.0
 """The worker is started again after that, whatever Redis says."""
@@ -24,7 +24,7 @@ _PATIENCE_SECONDS = 2.0
 
 def death_of(member: Supervised, pid: int, code: int) -> Death:
     """The end of a life of this member; `code` as of `subprocess`: negative is a signal."""
-    name = signal.Signals(-code).name if code < 0 else None
+    name = signal_name(-code) if code < 0 else None
     return Death(
         pid=pid,
         host=platform.node(),
@@ -34,9 +34,10 @@ def death_of(member: Supervised, pid: int, code: int) -> Death:
     )
 
 
-async def report(death: Death, redis_url: str) -> None:
-    """Write it down, if Redis answers soon."""
+async def report(death: Death, redis_url: str) -> bool:
+    """Write it down, if Redis answers soon; whether it was a worker that had announced itself."""
     with suppress(Unavailable, TimeoutError):
         async with asyncio.timeout(_PATIENCE_SECONDS):
             async with RedisLeaseQueue(redis_url, StoreClock(), SystemChance()) as queue:
-                await queue.report_death(death)
+                return await queue.report_death(death)
+    return False

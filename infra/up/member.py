@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from infra.local.child import OUTPUT, Child, Command
 from infra.up.plan import Member
+from workers.executors.executor import signal_name
 
 _BACKOFF_SECONDS = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 _POLL_SECONDS = 0.03
@@ -35,6 +36,8 @@ class Supervised:
         self.log = self._folder / OUTPUT
         self._tell = tell
         self._child: Child | None = None
+        self._begins_at = 0
+        """Of its log: what stands before is of earlier lives."""
         self.on_restart: Callable[[], None] = lambda: None
         self.on_death: Callable[[int, int], Awaitable[None]] = _nobody_cares
         """Told pid and exit code (negative: the signal) before it is started again."""
@@ -55,6 +58,7 @@ class Supervised:
         # In our own folder, not in its: the user's modules and files are here.
         argv = ("env", "-C", str(Path.cwd()), *self.member.argv)
         command = Command(argv, self.member.environment)
+        self._begins_at = self.log.stat().st_size if self.log.exists() else 0
         self._child = await Child.start(command, self._folder)
 
     async def until_ready(self) -> None:
@@ -120,9 +124,9 @@ class Supervised:
 
     @property
     def last_lines(self) -> list[str]:
-        """The end of its log."""
+        """The end of what it has printed in this life."""
         with self.log.open("rb") as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            log.seek(max(self._begins_at, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
             return log.read().decode(errors="replace").splitlines()[-_TAIL_LINES:]
 
     def _failure(self, what: str) -> MemberFailed:
@@ -152,5 +156,5 @@ async def is_ready(url: str) -> bool:
 
 def _cause(code: int) -> str:
     if code < 0:
-        return signal.Signals(-code).name
+        return signal_name(-code)
     return f"exit code {code}"

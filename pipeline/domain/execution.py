@@ -74,7 +74,9 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """Somebody cancelled the job while it ran."""
+    """Somebody cancelled the job while it ran. `report` is what it had told by then."""
+
+    report: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,22 @@ class Execution:
     def id(self) -> str:
         """`<job id>/<attempt>`."""
         return f"{self.job_id}/{self.attempt}"
+
+
+LATE = "late"
+"""In the report of a record: the result that came when this record stood already."""
+_RESULTS = (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.TIMED_OUT)
+
+
+def late_note(stands: Execution, offered: Execution) -> dict[str, str] | None:
+    """What is noted beside `stands` of the result that was refused for it: the code did run to an
+    end, and its side effect has happened. None if `offered` is no result, or stands itself (H2).
+    """
+    is_the_same = (stands.outcome, stands.lease_id) == (offered.outcome, offered.lease_id)
+    if is_the_same or offered.outcome not in _RESULTS:
+        return None
+    ended_at = offered.finished_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {"outcome": offered.outcome.value, "finished_at": ended_at}
 
 
 def conclude(job: Job, ending: Ending, *, finished_at: datetime, lot: float) -> Execution:

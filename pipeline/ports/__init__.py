@@ -20,7 +20,7 @@ from pipeline.ports.job_store import (
     Stored,
 )
 from pipeline.ports.lease_queue import ExpiredLease, Grant, Incarnation, Lease, LeaseQueue
-from pipeline.ports.live_notes import LiveNote, LiveNotes, Progress
+from pipeline.ports.live_notes import NOTHING_TOLD, LiveNote, LiveNotes, NothingTold, Progress
 from pipeline.ports.mailbox import Delivery, Intake, Mailbox, Remains
 from pipeline.ports.schedule_store import Advance, SchedulePage, ScheduleStore, Skipped
 from pipeline.ports.sick_targets import Probe, SickTarget, SickTargets, Wait, Well
@@ -37,6 +37,7 @@ from pipeline.ports.views import (
 )
 
 __all__ = [
+    "NOTHING_TOLD",
     "OVER_HTTP",
     "Advance",
     "Attempt",
@@ -62,6 +63,7 @@ __all__ = [
     "LiveNote",
     "LiveNotes",
     "Mailbox",
+    "NothingTold",
     "Page",
     "Peeked",
     "Position",

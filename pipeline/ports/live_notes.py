@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,29 @@ class LiveNote:
 
     progress: Progress | None = None
     log: str = ""
+
+    def report(self) -> dict[str, Any]:
+        """What the record of its attempt shall say of it; nothing if nothing was told."""
+        told = dict[str, Any]()
+        if self.progress is not None:
+            told["progress"] = {"fraction": self.progress.fraction, "note": self.progress.note}
+        if self.log:
+            told["log"] = self.log
+        return told
+
+
+class NothingTold:
+    """Live notes that nobody writes."""
+
+    async def tell(self, notes: Mapping[tuple[str, int], LiveNote], ttl: timedelta) -> None:
+        """Forget them."""
+
+    async def told(self, attempts: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], LiveNote]:
+        """Nothing."""
+        return {}
+
+
+NOTHING_TOLD = NothingTold()
 
 
 class LiveNotes(Protocol):

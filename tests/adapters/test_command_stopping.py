@@ -6,7 +6,11 @@ The worker of these tests is a process of its own, so that it can be killed and 
 import asyncio
 import os
 import resource
+import signal
 import sys
+import threading
+import time
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -107,6 +111,58 @@ async def test_a_cancel_ends_a_command_that_ignores_term_within_a_second(tmp_pat
     executor.close()
 
 
+CANCELLING = """
+import asyncio, sys, time
+from pathlib import Path
+from tests.builders import a_job
+from workers.executors.command import CommandExecutor
+
+async def main(folder):
+    executor = CommandExecutor()
+    for turns in range(12):
+        pids = folder / str(turns)
+        family = f"sleep 600 & sleep 601 & echo $$ $! >{pids}.new; mv {pids}.new {pids}; wait"
+        job = a_job(body={"command": family})
+        running = asyncio.ensure_future(executor.run(job, job.spec.work))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        busy_until = time.monotonic() + 0.2
+        while time.monotonic() < busy_until and not pids.exists():
+            time.sleep(0.005)
+        running.cancel()
+        done, _ = await asyncio.wait([running], timeout=2)
+        assert done, f"cancelled after {turns} turns of the loop it goes on"
+        assert running.cancelled()
+    (folder / "done").touch()
+    await asyncio.Event().wait()
+
+if sys.argv[2] == "uvloop":
+    import uvloop
+    uvloop.install()
+asyncio.run(main(Path(sys.argv[1])))
+"""
+"""Cancels a command after each turn of the loop that its start takes, when it has children."""
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+async def test_a_cancel_in_the_middle_of_its_start_ends_the_whole_family(
+    tmp_path: Path, loop: str
+) -> None:
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", CANCELLING, str(tmp_path), loop
+    )
+    try:
+        await eventually(lambda: (tmp_path / "done").exists() or worker.returncode, timeout=60)
+        assert worker.returncode is None
+        families = [pid for path in tmp_path.iterdir() for pid in path.read_text().split()]
+        assert families
+        await eventually(lambda: not any(is_alive(int(pid)) for pid in families), timeout=2)
+    finally:
+        with suppress(ProcessLookupError):
+            worker.kill()
+        await worker.wait()
+
+
 async def test_a_flood_of_output_does_not_fill_the_worker() -> None:
     executor = CommandExecutor()
     job = a_job(body={"command": "cat /dev/zero & cat /dev/zero >&2 & yes", "timeout": 1.5})
@@ -156,6 +212,25 @@ async def main():
         group.create_task(run(sys.argv[2]))
 asyncio.run(main())
 """
+
+
+async def test_a_closed_executor_does_not_wait_for_what_a_task_has_forked() -> None:
+    """Such a process has all that was open when it was forked, the pipe of the guard, too."""
+    executor = CommandExecutor()
+    job = a_job(body={"command": "true"})
+    await executor.run(job, job.spec.work)  # type: ignore[arg-type]
+    with warnings.catch_warnings(action="ignore"):  # newer Pythons warn of it, and rightly
+        forked = os.fork()
+    if forked == 0:
+        time.sleep(60)
+        os._exit(0)
+    try:
+        closing = threading.Thread(target=executor.close, daemon=True)
+        closing.start()
+        await eventually(lambda: not closing.is_alive(), timeout=5)
+    finally:
+        os.kill(forked, signal.SIGKILL)
+        os.waitpid(forked, 0)
 
 
 async def test_a_closed_executor_leaves_no_guard(tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """What a command is given, what its exit code means, and which commands a worker runs at all."""
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +49,39 @@ async def test_words_are_not_read_by_a_shell() -> None:
 
 async def test_much_input_that_nobody_reads_holds_nothing_up() -> None:
     assert written(await run({"shell": "echo done", "stdin": "x" * 200_000})) == "done\n"
+
+
+RUNNING = """
+import asyncio, json, sys
+from tests.builders import a_job
+from workers.executors.command import CommandExecutor
+if sys.argv[1] == "uvloop":
+    import uvloop
+    uvloop.install()
+job = a_job(body={"command": json.loads(sys.argv[2])})
+print(asyncio.run(CommandExecutor().run(job, job.spec.work)).report["stdout"], end="")
+"""
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("cat /dev/stdin >/dev/stdout; { echo err >/dev/stderr; } 2>&1", "given\nerr\n"),
+        ("ls /proc/self/fd", "0\n1\n2\n3\n"),
+    ],
+    ids=["files", "no others"],
+)
+def test_it_has_its_three_streams_as_files_and_no_others(
+    loop: str, script: str, said: str, tmp_path: Path
+) -> None:
+    command = json.dumps({"shell": script, "stdin": "given\n"})
+    with (tmp_path / "a file of the worker").open("w") as file:
+        ran = subprocess.run(
+            [sys.executable, "-c", RUNNING, loop, command], pass_fds=[file.fileno()],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    assert ran.stdout == said
 
 
 async def test_a_folder_that_is_not_there_is_said() -> None:

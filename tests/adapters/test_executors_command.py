@@ -149,7 +149,9 @@ async def test_what_a_command_leaves_behind_in_its_group_ends_with_it(tmp_path: 
 async def test_a_daemon_that_holds_the_pipes_does_not_hold_the_attempt(tmp_path: Path) -> None:
     loop = asyncio.get_running_loop()
     began = loop.time()
-    ending = await run(f"setsid sh -c 'echo $$ >{tmp_path}/pid; exec sleep 600' & sleep 0.3")
+    written = f"{tmp_path}/pid"
+    daemon = f"setsid sh -c 'echo $$ >{written}.new; mv {written}.new {written}; exec sleep 600'"
+    ending = await run(f"{daemon} & until test -e {written}; do sleep 0.05; done")
     pid = pid_in(tmp_path / "pid")
     try:
         assert isinstance(ending, Succeeded)
@@ -175,8 +177,10 @@ async def test_a_killed_worker_takes_its_command_with_it(tmp_path: Path) -> None
     """Else it would run on beside its successor on another worker."""
     written = tmp_path / "pid"
     worker = await asyncio.create_subprocess_exec(sys.executable, "-c", WORKER, str(written))
-    pid = await eventually(lambda: pid_in(written))
-    assert is_alive(pid)
-    worker.kill()
-    await worker.wait()
+    try:
+        pid = await eventually(lambda: pid_in(written), timeout=20)
+        assert is_alive(pid)
+    finally:
+        worker.kill()
+        await worker.wait()
     await eventually(lambda: not is_alive(pid))

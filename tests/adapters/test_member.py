@@ -13,6 +13,9 @@ from infra.up.plan import Member
 from pipeline.ports import Death
 from tests.support import eventually
 
+NAMELESS = 40
+"""A signal that `signal.Signals` has no name for."""
+
 
 @asynccontextmanager
 async def watched(data: Path, told: list[str]) -> AsyncIterator[Supervised]:
@@ -32,11 +35,11 @@ async def watched(data: Path, told: list[str]) -> AsyncIterator[Supervised]:
             await member.stop(5)
 
 
-def kill(member: Supervised) -> int:
+def kill(member: Supervised, number: int = signal.SIGKILL) -> int:
     """End it from outside; its pid."""
     assert member.pid is not None
     pid = member.pid
-    os.kill(pid, signal.SIGKILL)
+    os.kill(pid, number)
     return pid
 
 
@@ -60,11 +63,16 @@ async def test_who_asks_is_told_how_a_member_died_before_it_is_started_again(
 
         member.on_death = tell
         member.log.write_text("first\nlast words\n")
-        pid = kill(member)
-        await eventually(lambda: member.pid not in (None, pid), timeout=20)
-    (death,) = told
-    assert (death.pid, death.signal, death.exit_code) == (pid, "SIGKILL", None)
-    assert death.log == "first\nlast words"
+        first = kill(member)
+        await eventually(lambda: member.pid not in (None, first), timeout=20)
+        with member.log.open("a") as log:
+            log.write("of its next life\n")
+        second = kill(member, NAMELESS)
+        await eventually(lambda: member.pid not in (None, second), timeout=20)
+    assert [(each.pid, each.signal, each.exit_code) for each in told] == [
+        (first, "SIGKILL", None), (second, "signal 40", None)
+    ]  # fmt: skip
+    assert [each.log for each in told] == ["first\nlast words", "of its next life"]
 
 
 async def test_a_member_that_cannot_be_started_at_the_moment_is_tried_until_it_can(

@@ -17,12 +17,14 @@ class FakeLiveNotes(Faulty):
         super().__init__("Redis")
         self.notes: dict[tuple[str, int], LiveNote] = {}
         self.calls = 0
+        self.ttl = timedelta()
 
     @may_fail
     async def tell(self, notes: Mapping[tuple[str, int], LiveNote], ttl: timedelta) -> None:
         """Keep them."""
         self.calls += 1
         self.notes |= notes
+        self.ttl = ttl
 
     @may_fail
     async def told(self, attempts: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], LiveNote]:

@@ -238,6 +238,26 @@ async def test_a_coroutine_that_would_block_the_worker_is_told(registry: Registr
     assert "submit()" in failure(await run(registry, it)).error.message
 
 
+async def test_what_runs_on_after_its_attempt_submits_nothing_beside_the_next_one(
+    registry: Registry,
+) -> None:
+    refused = threading.Event()
+
+    @registry.task("it", timeout=0.05)
+    def it(payload: Any, context: Context) -> None:
+        while not context.cancelled:
+            threading.Event().wait(0.005)
+        try:
+            context.submit_and_wait({})
+        except RuntimeError:
+            refused.set()
+
+    ran = await run_task_async(it, registry=registry)
+    assert ran.outcome == "timed_out"
+    await eventually(refused.is_set)
+    assert ran.submitted == []
+
+
 @pytest.mark.parametrize("asked", [{"queue": "a b"}, {"payload": 2**70}, {"payload": "x" * 10**6}])
 def test_a_job_that_is_none_is_refused_where_it_is_submitted(
     registry: Registry, asked: dict[str, Any]

@@ -18,8 +18,8 @@ from pipeline.domain.job import Job
 from tests.builders import a_job
 from tests.process_tasks import PROCESS_TASKS
 from tests.support import eventually
+from workers.asked import body_of
 from workers.executors.task import TaskExecutor
-from workers.follow_ups import body_of
 
 
 class World:
@@ -100,7 +100,19 @@ async def test_a_crash_is_a_failure_of_its_own_job_alone(world: World) -> None:
     assert crashed.retryable
     assert [ending.result["sum"] for ending in await asyncio.gather(*others)] == [0, 1]  # type: ignore[union-attr]
     assert failure(await world.run("quit", 5)).report["exit_code"] == 5
+    assert failure(await world.run("die", 40)).report["signal"] == "signal 40"
     assert isinstance(await world.run("add", {"numbers": [1]}), Succeeded)
+
+
+async def test_a_crash_is_noticed_although_its_children_live_on(
+    world: World, tmp_path: Path
+) -> None:
+    written = tmp_path / "pids"
+    crashed = failure(await world.run("die_with_family", str(written)))
+    assert (crashed.error.type, crashed.report["signal"]) == ("crashed", "SIGKILL")
+    family = [int(word) for word in written.read_text().split()]
+    assert len(family) == 2
+    await eventually(lambda: not any(map(is_alive, family)), timeout=1)
 
 
 async def test_a_process_that_was_killed_while_it_was_idle_is_replaced(world: World) -> None:
@@ -139,6 +151,19 @@ async def test_it_tells_and_submits_through_the_worker(world: World) -> None:
     assert ending.result == "after the-job"
     assert ending.report == {"progress": {"fraction": 0.5, "note": "half"}, "log": "a line\n"}
     assert world.submitted == [{"task": "next", "payload": {"n": 1}}]
+
+
+async def test_what_it_tells_is_cut_and_made_storable_as_in_a_thread(world: World) -> None:
+    ending = await world.run("tell_oddly", None)
+    assert isinstance(ending, Succeeded)
+    assert ending.report == {
+        "progress": {"fraction": 1.0, "note": "?" + 499 * "x"}, "log": 4000 * "x" + "\n7\n"
+    }  # fmt: skip
+
+
+async def test_a_job_that_is_too_large_is_refused_where_it_is_submitted(world: World) -> None:
+    ending = failure(await world.run("ask_for_much", None))
+    assert ending.error.type == Rejected.__name__
 
 
 async def test_a_job_that_is_none_is_told_to_who_submits_it(world: World) -> None:

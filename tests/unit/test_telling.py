@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 from pipeline.ports import LiveNote, Progress
 from tests.builders import a_job
@@ -11,6 +12,8 @@ from tests.fakes.live_notes import FakeLiveNotes
 from workers.notes import Notes
 from workers.telling import Telling
 
+LEASE = timedelta(seconds=300)
+
 
 class World:
     def __init__(self) -> None:
@@ -18,7 +21,7 @@ class World:
 
     @asynccontextmanager
     async def telling(self) -> AsyncIterator[None]:
-        task = asyncio.ensure_future(Telling(self.notes, self.live, self.clock).run())
+        task = asyncio.ensure_future(Telling(self.notes, self.live, self.clock, LEASE).run())
         await self.clock.run(0)
         yield
         task.cancel()
@@ -74,6 +77,15 @@ async def test_what_was_told_once_is_renewed_while_its_attempt_runs() -> None:
         world.live.notes.clear()
         await world.clock.run(120)
         assert world.live.notes == {}
+
+
+async def test_what_was_told_outlives_the_lease_so_that_it_can_be_recorded_as_lost() -> None:
+    world = World()
+    async with world.telling():
+        with world.notes.of(a_job(id="j")) as note:
+            note.line("hello")
+            await world.clock.run(0)
+            assert world.live.ttl > LEASE
 
 
 async def test_an_outage_loses_nothing_for_good() -> None:

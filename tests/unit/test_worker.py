@@ -494,6 +494,29 @@ async def test_a_plain_function_past_its_timeout_keeps_its_slot_until_it_returns
         await world.until(lambda: world.state(second) is State.SUCCEEDED)
 
 
+async def test_a_coroutine_that_will_not_be_cancelled_is_recorded_and_keeps_its_slot(
+    world: WorkerWorld,
+) -> None:
+    gate = asyncio.Event()
+
+    @world.registry.task("stubborn")
+    async def stubborn(payload: Any, context: Context) -> None:
+        while not gate.is_set():
+            with suppress(asyncio.CancelledError):
+                await gate.wait()
+
+    first = await world.submit(task="stubborn", timeout=0.01)
+    async with world.running(world.worker(concurrency=1)):
+        await world.until(lambda: world.state(first) is State.PENDING)
+        assert world.outcome(first) is Outcome.TIMED_OUT
+        second = await world.submit()
+        await world.let_run()
+        assert world.state(second) is State.QUEUED
+
+        gate.set()
+        await world.until(lambda: world.state(second) is State.SUCCEEDED)
+
+
 # -- stop
 
 

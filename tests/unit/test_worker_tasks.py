@@ -3,6 +3,8 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -227,6 +229,46 @@ async def test_code_that_answers_its_timeout_with_a_result_has_timed_out(run: Ru
     assert isinstance(await run(it, timeout=0.01), TimedOut)
 
 
+async def test_a_coroutine_that_will_not_be_cancelled_is_left_behind_within_a_second(
+    registry: Registry,
+) -> None:
+    gate = asyncio.Event()
+    executors = Executors(TaskExecutor(registry, threads=1))
+
+    @registry.task("stubborn")
+    async def stubborn(payload: Any, context: Context) -> None:
+        while not gate.is_set():
+            with suppress(asyncio.CancelledError):
+                await gate.wait()
+
+    job: Job = a_job(body={"task": "stubborn", "timeout": 0.01})
+    async with asyncio.timeout(1):
+        assert isinstance(await executors.run(job), TimedOut)
+    runaway = executors.pop_abandoned(job)
+    assert isinstance(runaway, asyncio.Task)
+    assert not runaway.done()
+    gate.set()
+    await runaway
+
+
+async def test_a_coroutine_has_a_moment_to_clean_up(registry: Registry) -> None:
+    executors = Executors(TaskExecutor(registry, threads=1))
+    cleaned: list[bool] = []
+
+    @registry.task("tidy")
+    async def tidy(payload: Any, context: Context) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.05)
+            cleaned.append(context.cancelled)
+
+    job: Job = a_job(body={"task": "tidy", "timeout": 0.01})
+    assert isinstance(await executors.run(job), TimedOut)
+    assert cleaned == [False]
+    assert executors.pop_abandoned(job) is None
+
+
 async def test_a_thread_that_outlives_its_timeout_is_told_of_once(registry: Registry) -> None:
     gate = threading.Event()
     executor = TaskExecutor(registry, threads=1)
@@ -239,7 +281,7 @@ async def test_a_thread_that_outlives_its_timeout_is_told_of_once(registry: Regi
     job: Job = a_job(body={"task": "stubborn", "timeout": 0.01})
     assert isinstance(await executors.run(job), TimedOut)
     thread = executors.pop_abandoned(job)
-    assert thread is not None
+    assert isinstance(thread, Future)
     assert thread.running()
     assert executors.pop_abandoned(job) is None
     gate.set()

@@ -19,7 +19,7 @@ from pydantic_core import from_json, to_json
 from pipeline.domain.errors import Rejected
 from pipeline.domain.execution import Ending, Failed
 from workers.executors import task_endings
-from workers.executors.executor import failed
+from workers.executors.executor import failed, signal_name
 from workers.guardian import Guardian
 from workers.tasks import Channel, Context, Task
 
@@ -117,7 +117,7 @@ def _crash_of(code: int | None) -> Failed:
     if code is None or code >= 0:
         text = f"the process of the task has ended with exit code {code}"
         return failed("crashed", text, report={"exit_code": code, "signal": None})
-    name = signal.Signals(-code).name
+    name = signal_name(-code)
     text = f"the process of the task was killed by {name}"
     return failed("crashed", text, report={"exit_code": None, "signal": name})
 
@@ -158,18 +158,18 @@ class _Process(asyncio.SubprocessProtocol):
             env=os.environ | {"PYTHONPATH": paths},
             pass_fds=(theirs.fileno(),),
             start_new_session=True,
-            preexec_fn=self._guardian.before_exec(),
+            preexec_fn=self._guardian.before_exec(kept=(theirs.fileno(),)),
         )  # fmt: skip
-        assert self._group is not None
-        self._guardian.started(self._group)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's is one in all but name.
         self._transport = cast("asyncio.SubprocessTransport", transport)
         self._group = self._transport.get_pid()
+        self._guardian.started(self._group)
 
     def process_exited(self) -> None:
         self._exited.set()
+        self._kill_group()  # what it has forked may hold its end of the socket
 
     @property
     def returncode(self) -> int | None:
@@ -194,14 +194,18 @@ class _Process(asyncio.SubprocessProtocol):
 
     def kill(self) -> None:
         """At once, and whatever it has started."""
-        if self._group is not None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._group, signal.SIGKILL)
-            self._guardian.ended(self._group)
+        self._kill_group()
         if self._writer is not None:
             self._writer.close()
         if self._transport is not None:
             self._transport.close()
+
+    def _kill_group(self) -> None:
+        if self._group is not None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._group, signal.SIGKILL)
+            self._guardian.ended(self._group)
+            self._group = None
 
     async def end(self) -> int | None:
         """Its exit code, when it has closed its socket; a KILL if it goes on without."""

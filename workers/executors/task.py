@@ -1,7 +1,8 @@
 """Python functions: coroutines on the worker's loop, plain ones in threads, others in processes.
 
 Whatever the code raises, `SystemExit` too, ends its own attempt and nothing else. A thread cannot
-be stopped: its attempt ends without it, and `pop_abandoned` tells which thread that is.
+be stopped, nor a coroutine that takes no notice of being cancelled: the attempt ends without them,
+and `pop_abandoned` tells what runs on.
 """
 
 import asyncio
@@ -13,11 +14,14 @@ from typing import Any
 
 from pipeline.domain.execution import Ending
 from pipeline.domain.job import Job, TaskWork
-from workers.executors.executor import Thread, failed, is_being_cancelled, reporting, within
+from workers.executors.executor import Runaway, failed, is_being_cancelled, reporting, within
 from workers.executors.processes import Processes
 from workers.executors.task_endings import failure_of, success_of
 from workers.notes import Note, Notes
 from workers.tasks import Context, Registry, Task
+
+_CLEAN_UP = 0.8
+"""Seconds for a coroutine that was cancelled to end; all of it shall be over within one."""
 
 Submit = Callable[[Job, Mapping[str, Any]], Awaitable[str]]
 """Submits a job that another job asks for; its id."""
@@ -30,7 +34,8 @@ async def submit_nowhere(job: Job, asked: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Raised:
-    """What a thread hands over instead of raising: not every exception passes through a future."""
+    """Handed over instead of being raised: not every exception passes through a future, and a
+    `SystemExit` in a task of the loop ends the loop."""
 
     error: BaseException
 
@@ -50,7 +55,7 @@ class TaskExecutor:
         self._submit = submit
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="task")
         self._processes = Processes()
-        self._abandoned: dict[str, Thread] = {}
+        self._abandoned: dict[str, Runaway] = {}
 
     def close(self) -> None:
         """Start no more threads; those that run are not waited for. Processes are killed."""
@@ -85,8 +90,8 @@ class TaskExecutor:
             )
             return reporting(ending, note.report())
 
-    def pop_abandoned(self, job: Job) -> Thread | None:
-        """The thread that runs on although its attempt has just ended; told once."""
+    def pop_abandoned(self, job: Job) -> Runaway | None:
+        """What runs on although its attempt has just ended; told once."""
         return self._abandoned.pop(job.id, None)
 
     async def _ending(self, task: Task, job: Job, payload: Any, note: Note) -> Ending:
@@ -111,17 +116,42 @@ class TaskExecutor:
 
     async def _call(self, task: Task, payload: Any, context: Context) -> Any:
         if task.is_coroutine:
-            return await task.function(payload, context)
-        thread: Thread = self._pool.submit(_call_in_thread, task, payload, context)
+            result = await self._await_coroutine(task, payload, context)
+        else:
+            result = await self._await_thread(task, payload, context)
+        if isinstance(result, _Raised):
+            raise result.error
+        return result
+
+    async def _await_coroutine(self, task: Task, payload: Any, context: Context) -> object:
+        running = asyncio.ensure_future(_call_on_loop(task, payload, context))
         try:
-            result = await asyncio.wrap_future(thread)
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            running.cancel()
+            try:
+                await asyncio.wait([running], timeout=_CLEAN_UP)
+            finally:
+                if not running.done():
+                    self._abandoned[context.job_id] = running
+            raise
+
+    async def _await_thread(self, task: Task, payload: Any, context: Context) -> object:
+        thread = self._pool.submit(_call_in_thread, task, payload, context)
+        try:
+            return await asyncio.wrap_future(thread)
         except asyncio.CancelledError:
             if thread.running():
                 self._abandoned[context.job_id] = thread
             raise
-        if isinstance(result, _Raised):
-            raise result.error
-        return result
+
+
+async def _call_on_loop(task: Task, payload: Any, context: Context) -> object:
+    try:
+        result: object = await task.function(payload, context)
+    except BaseException as error:
+        return _Raised(error)
+    return result
 
 
 def _call_in_thread(task: Task, payload: Any, context: Context) -> object:
@@ -151,13 +181,20 @@ class _Channel:
         self._note.line(text)
 
     async def submit(self, job: Mapping[str, Any]) -> str:
+        self._check_running()
         return await self._submit(self._job, job)
 
     def submit_and_wait(self, job: Mapping[str, Any]) -> str:
+        self._check_running()
         if _is_on(self._loop):
             raise RuntimeError("a coroutine awaits submit() instead: this would block the worker")
         submitting = self._submit(self._job, job)
         return asyncio.run_coroutine_threadsafe(_awaited(submitting), self._loop).result()
+
+    def _check_running(self) -> None:
+        """What runs on after its end must not submit beside the attempt that comes after it."""
+        if self.cancelled:
+            raise RuntimeError("this attempt has ended: it submits no more jobs")
 
 
 async def _awaited(submitting: Awaitable[str]) -> str:

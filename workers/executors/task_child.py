@@ -5,6 +5,7 @@ loses the job that it runs and nothing else. What it prints goes where the worke
 """
 
 import asyncio
+import os
 import socket
 import sys
 import threading
@@ -13,10 +14,12 @@ from datetime import datetime
 from importlib import import_module
 from typing import Any
 
-from pydantic_core import from_json, to_json, to_jsonable_python
+from pydantic_core import from_json, to_json
 
 from pipeline.domain.errors import Flaw, Rejected
+from workers.asked import body_of
 from workers.executors import task_endings
+from workers.notes import line_text, note_text
 from workers.tasks import Context, Task
 
 
@@ -43,17 +46,18 @@ class Worker:
             self._connection.sendall(data)
 
     def progress(self, fraction: float, note: str | None) -> None:
-        self.tell("progress", [float(fraction), note])
+        self.tell("progress", [float(fraction), None if note is None else note_text(note)])
 
     def log(self, text: str) -> None:
-        self.tell("log", text.encode("utf-8", "replace").decode())
+        self.tell("log", line_text(text))
 
     async def submit(self, job: Mapping[str, Any]) -> str:
         return await asyncio.to_thread(self.submit_and_wait, job)
 
     def submit_and_wait(self, job: Mapping[str, Any]) -> str:
+        asked = body_of(job)
         with self._asking:
-            self.tell("submit", to_jsonable_python(job))
+            self.tell("submit", asked)
             answer = from_json(self._lines.readline())
         if "flaws" in answer:
             raise Rejected(answer["code"], *(Flaw(**flaw) for flaw in answer["flaws"]))
@@ -64,7 +68,9 @@ class Worker:
 
 def main() -> None:
     """Until the worker closes the socket."""
-    worker = Worker(socket.socket(fileno=int(sys.argv[1])))
+    descriptor = int(sys.argv[1])
+    os.set_inheritable(descriptor, False)  # what a function starts must not hold it open
+    worker = Worker(socket.socket(fileno=descriptor))
     for asked in worker.jobs():
         worker.tell("ending", task_endings.as_json(_run(asked, worker)))
 

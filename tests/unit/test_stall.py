@@ -1,0 +1,78 @@
+"""A loop that a job blocks is told of, with where it is."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.fakes.clock import ManualClock
+from tests.support import eventually
+from workers.stall import Stall
+
+
+class Loop:
+    """One in a thread of its own, which is watched from here."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.gate = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        making = asyncio.run_coroutine_threadsafe(self._make(), self._loop)
+        self.stall: Stall = making.result(20)
+
+    async def _make(self) -> Stall:
+        return Stall(self.clock)
+
+    async def block(self) -> None:
+        self.gate.clear()
+        blocked = threading.Event()
+        self._loop.call_soon_threadsafe(self.a_job_that_blocks, blocked)
+        await eventually(blocked.is_set)
+
+    def a_job_that_blocks(self, blocked: threading.Event) -> None:
+        blocked.set()
+        self.gate.wait(20)
+
+    async def goes_on(self) -> None:
+        self.gate.set()
+        passed = threading.Event()
+        self._loop.call_soon_threadsafe(passed.set)
+        await eventually(passed.is_set)
+
+    def stop(self) -> None:
+        self.gate.set()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(20)
+        self._loop.close()
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    loop = Loop()
+    yield loop
+    loop.stop()
+
+
+async def test_a_blocked_loop_is_told_of_once_and_again_after_it_went_on(loop: Loop) -> None:
+    with capture_logs() as logs:
+        for _ in range(2):
+            await loop.block()
+            for _ in range(4):
+                loop.stall.look()
+                await loop.clock.run(4)
+            await loop.goes_on()
+    assert [log["event"] for log in logs] == ["loop.blocked", "loop.blocked"]
+    assert "a_job_that_blocks" in logs[0]["where"]
+
+
+async def test_a_loop_that_answers_is_not_told_of_however_seldom_one_looks(loop: Loop) -> None:
+    with capture_logs() as logs:
+        for _ in range(3):
+            loop.stall.look()
+            await loop.goes_on()
+            await loop.clock.run(60)
+    assert logs == []

@@ -1,0 +1,50 @@
+"""A coroutine that blocks the loop of its worker: seen from the heartbeat's thread, and said.
+
+Neither its timeout nor a cancel reaches it, and its neighbours stand still as well; but their
+leases are extended, since the process lives. So nobody would know: the log tells where it is.
+"""
+
+import asyncio
+import sys
+import threading
+import traceback
+from contextlib import suppress
+
+from pipeline.ports import Clock
+from pipeline.telemetry import log
+
+_LONG = 5.0
+"""Seconds; whatever computes that long belongs into a process."""
+_FRAMES = 5
+
+_log = log(__name__)
+
+
+class Stall:
+    """Watches the loop that it is made in, from any other thread, but one."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
+        self._clock = clock
+        self._asked_at: float | None = None
+        self._is_told = False
+
+    def look(self) -> None:
+        """Ask for a sign of life; say so, once, if there has been none for long."""
+        now = self._clock.monotonic()
+        if self._asked_at is None:
+            self._asked_at = now
+            with suppress(RuntimeError):  # it has ended
+                self._loop.call_soon_threadsafe(self._answer)
+        elif now - self._asked_at >= _LONG and not self._is_told:
+            self._is_told = True
+            _log.error("loop.blocked", seconds=round(now - self._asked_at, 1), where=self._where(),
+                       next="its jobs stand still until this returns")  # fmt: skip
+
+    def _answer(self) -> None:
+        self._is_told = False
+        self._asked_at = None
+
+    def _where(self) -> str:
+        frame = sys._current_frames().get(self._thread)
+        return "".join(traceback.format_stack(frame)[-_FRAMES:]) if frame is not None else ""
