@@ -17,13 +17,24 @@ from gateway.deps import GatewayDeps
 from gateway.fast_lane import FastLane
 from gateway.guard import Guard
 from gateway.openapi import describe
-from gateway.routes import bulk, health, jobs, queues, schedule_times, schedules, workers
+from gateway.routes import (
+    bulk,
+    description,
+    health,
+    jobs,
+    queues,
+    schedule_times,
+    schedules,
+    workers,
+)
 from gateway.routes.submit import Submit
+from gateway.worker_bells import Bells
 from pipeline.stats import Stats
 
 __all__ = ["GatewayDeps", "create_app"]
 _JOBS = ("batch", "cancel", "delete", "retry")
 _ONLY_POSTED = (
+    *(f"{prefix}/workers/{verb}" for prefix in ("/api", "") for verb in ("register", "heartbeat")),
     *(f"{prefix}/jobs/{word}" for prefix in ("/api", "") for word in _JOBS),
     "/api/schedules/preview",
     "/api/schedules/forecast",
@@ -34,13 +45,14 @@ _ONLY_POSTED = (
 def create_app(deps: GatewayDeps) -> FastAPI:
     """The application; it does nothing until its lifespan begins."""
     coalescer = Coalescer(deps.intake)
+    bells = Bells(deps.queue, deps.clock)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with coalescer.running():
+        async with coalescer.running(), bells.running():
             yield
 
-    # The usual pages for the API load their scripts from elsewhere.
+    # The usual pages for the API load their scripts from elsewhere: `/docs` is our own.
     app = FastAPI(
         title="DueQ",
         lifespan=lifespan,
@@ -50,6 +62,7 @@ def create_app(deps: GatewayDeps) -> FastAPI:
     )
     app.state.deps = deps
     app.state.stopping = False
+    app.state.bells = bells
     app.state.stats = Stats("gateway", deps.clock)
     problems.install(app)
     app.state.acceptance = Acceptance(deps, coalescer, lambda: bool(app.state.stopping))
@@ -77,6 +90,7 @@ def _route(app: FastAPI, submit: Submit, deps: GatewayDeps) -> None:
     app.include_router(queues.workers, prefix="/api")
     app.include_router(workers.router, prefix="/api")
     app.include_router(health.router)
+    app.include_router(description.router)
     # The plain clients of the systems that this one replaces.
     app.include_router(jobs.router, include_in_schema=False)
     app.include_router(bulk.router, include_in_schema=False)

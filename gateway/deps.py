@@ -1,9 +1,9 @@
 """What the gateway stands on, given by the entry point."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 from fastapi import Depends
 from starlette.requests import Request
@@ -16,8 +16,8 @@ from pipeline.ports import (
     Intake,
     JobStore,
     LeaseQueue,
-    LiveNote,
     LiveNotes,
+    NothingTold,
     ScheduleStore,
     SickTargets,
 )
@@ -38,6 +38,8 @@ class Limits:
 
     request_bytes: int = MAX_REQUEST_BYTES
     job_bytes: int = MAX_JOB_BYTES
+    worker_call_bytes: int = 2 * 1024 * 1024
+    """A heartbeat of 10,000 jobs, a log of 64 Ki characters that are all escaped."""
     batch_jobs: int = MAX_REQUEST_JOBS
     page_jobs: int = 500
     peek_jobs: int = 500
@@ -50,17 +52,6 @@ class Limits:
     """An id younger than this may be on its way through RabbitMQ."""
     wait: timedelta = timedelta(seconds=60)
     """The longest `Prefer: wait`."""
-
-
-class NothingTold:
-    """Live notes that nobody writes."""
-
-    async def tell(self, notes: Mapping[tuple[str, int], LiveNote], ttl: timedelta) -> None:
-        """Forget them."""
-
-    async def told(self, attempts: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], LiveNote]:
-        """Nothing."""
-        return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +69,8 @@ class GatewayDeps:
     bind_is_loopback: bool = True
     limits: Limits = field(default_factory=Limits)
     live: LiveNotes = field(default_factory=NothingTold)
+    asyncapi: Mapping[str, Any] = field(default_factory=dict)
+    """The description of the AMQP side, served as it is."""
     lease: timedelta = timedelta(seconds=30)
     """How long a worker over HTTP may be silent before its jobs are lost."""
 

@@ -109,7 +109,7 @@ def describe_jobs(schema: Schema, limits: Limits) -> None:
     _submits(paths)
     _many(paths, limits)
     _one(paths)
-    _attempts(paths)
+    _attempts(paths, limits)
 
 
 def _submits(paths: Schema) -> None:
@@ -167,10 +167,11 @@ def _missing() -> Schema:
     return answer
 
 
-def _attempts(paths: Schema) -> None:
+def _attempts(paths: Schema, limits: Limits) -> None:
     all_of_it = "/api/jobs/{job_id}/executions"
     listed = ok("Executions", {"items": [_EXECUTION], "next_cursor": None})
-    tell(paths[all_of_it]["get"], "200", listed, "403 404 503")
+    tell(paths[all_of_it]["get"], "200", listed, "403 404 422 503")
+    narrow(paths[all_of_it]["get"], "limit", maximum=limits.page_jobs)
     one = f"{all_of_it}/{{attempt}}"
     tell(paths[one]["get"], "200", ok("Execution", _EXECUTION), "403 404 422 503")
     text = {"text/plain": {"schema": {"type": "string"}, "example": "hello\n"}}
@@ -257,7 +258,9 @@ def _stored(spec: Schema) -> Schema:
 
 def _execution() -> Schema:
     text = {"type": "string"}
-    return obj(
+    results = {"type": "string", "enum": ["failed", "succeeded", "timed_out"]}
+    late = obj(outcome=results, finished_at=instant())
+    told = obj(
         job_id={"type": "string", "format": "uuid"},
         attempt={"type": "integer"},
         outcome={"type": "string", "enum": sorted(Outcome)},
@@ -268,6 +271,7 @@ def _execution() -> Schema:
         result={},
         error=maybe(_error()),
     )
+    return told | {"properties": told["properties"] | {"late": late}}
 
 
 def _error() -> Schema:

@@ -14,6 +14,7 @@ _TITLES = {
     "413": ("Request Entity Too Large", "a request may have 16777216 bytes at most"),
     "415": ("Unsupported Media Type", "compressed bodies are not accepted"),
     "422": ("Unprocessable Entity", "/limit: must be 1000 at most"),
+    "429": ("Too Many Requests", "worker 'shell-1' runs 1 at a time"),
     "503": ("Service Unavailable", "MongoDB is unavailable: …"),
 }
 _FLAW = {"pointer": "/limit", "detail": "must be 1000 at most"}

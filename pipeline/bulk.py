@@ -3,9 +3,10 @@
 Found newest first, and only what was created before the call: jobs that are added meanwhile are not
 touched, so a call has an end. Each batch is one conditional write that repeats the filter, so a job
 is moved only if it is then what was asked for; running ones are cancelled by the record of their
-attempt (R6). A job may pass from one state to another behind our back while the lists of the states
-are read one after the other (H9): so it is looked again until a look finds nothing, a few times. A
-crash in between leaves each job either as it was or moved; the same call again goes on.
+attempt (R6). A job may pass from one state to another between the look and the write (H9): so it is
+looked again until a look finds nothing more, and who does not come to that says so. A look misses
+nothing that is all along what was asked for: a page is read as it was at one instant. A crash in
+between leaves each job either as it was or moved; the same call again goes on.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,11 +18,19 @@ from pipeline.domain.errors import Unavailable
 from pipeline.domain.execution import Cancelled, Outcome, conclude
 from pipeline.domain.instants import whole_ms_down
 from pipeline.domain.states import VISIBLE_STATES, Event, State, sources_of
-from pipeline.ports import Clock, JobFilter, JobStore, LeaseQueue, Position
+from pipeline.ending import nudge, told_by
+from pipeline.ports import (
+    NOTHING_TOLD,
+    Clock,
+    JobFilter,
+    JobStore,
+    LeaseQueue,
+    LiveNotes,
+)
 
 _BATCH = 250
 _COUNTED = 2_000
-_LOOKS = 5
+_LOOKS = 20
 _MS = timedelta(milliseconds=1)
 
 Act = Callable[[JobFilter, Sequence[str]], Awaitable[int]]
@@ -47,7 +56,7 @@ class Tally:
 
 @dataclass(slots=True)
 class _Progress:
-    """What a call has come to."""
+    """What a call has come to: which jobs it is about, and what was done to them."""
 
     limit: int
     ends: float
@@ -58,11 +67,37 @@ class _Progress:
     def left(self) -> int:
         return self.limit - len(self.seen)
 
+    def take(self, found: Sequence[str]) -> Sequence[str]:
+        """Those that it is about by now: no more than the limit, but the same ones again."""
+        return [job_id for job_id in found if job_id in self.seen or self._adds(job_id)]
+
+    def _adds(self, job_id: str) -> bool:
+        if self.left > 0:
+            self.seen.add(job_id)
+            return True
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """How many jobs were found, and whether these are all: not more than may be, and in time."""
+
+    found: int
+    complete: bool
+
 
 class Bulk:
     """Calls on many jobs; none takes much longer than `within`."""
 
-    def __init__(self, store: JobStore, queue: LeaseQueue, clock: Clock, within: timedelta) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        queue: LeaseQueue,
+        clock: Clock,
+        within: timedelta,
+        notes: LiveNotes = NOTHING_TOLD,
+    ) -> None:
+        self._notes = notes
         self._store = store
         self._queue = queue
         self._clock = clock
@@ -72,8 +107,8 @@ class Bulk:
         """How many jobs `event` could happen to, up to `limit`; nothing is moved."""
         narrowed = self._narrowed(event, wanted)
         progress = self._progress(limit)
-        complete = await self._look(narrowed, progress, _nothing, _COUNTED)
-        return Tally(len(progress.seen), 0, complete)
+        look = await self._look(narrowed, progress, _nothing, _COUNTED)
+        return Tally(len(progress.seen), 0, look.complete)
 
     async def cancel(self, wanted: JobFilter, limit: int) -> Tally:
         """Cancel, also what runs."""
@@ -90,16 +125,15 @@ class Bulk:
     async def _all(self, event: Event, wanted: JobFilter, limit: int, act: Act) -> Tally:
         narrowed = self._narrowed(event, wanted)
         progress = self._progress(limit)
-        complete = False
+        is_over = False
         for _ in range(_LOOKS):
-            before = len(progress.seen), progress.changed
-            complete = await self._look(narrowed, progress, act, _BATCH)
-            after = len(progress.seen), progress.changed
-            if not complete or progress.left == 0 or before == after:
+            look = await self._look(narrowed, progress, act, _BATCH)
+            is_over = look.complete and look.found == 0
+            if is_over or not look.complete:
                 break
         matched = len(progress.seen)
         # One that came back and was moved again is one job.
-        return Tally(matched, min(progress.changed, matched), complete)
+        return Tally(matched, min(progress.changed, matched), is_over)
 
     def _narrowed(self, event: Event, wanted: JobFilter) -> JobFilter:
         """To the states in which it can happen, and to what was there when the call came.
@@ -117,20 +151,24 @@ class Bulk:
     def _progress(self, limit: int) -> _Progress:
         return _Progress(limit, self._clock.monotonic() + self._seconds)
 
-    async def _look(self, wanted: JobFilter, progress: _Progress, act: Act, batch: int) -> bool:
-        """Go through the list once; whether its end was reached."""
-        after: Position | None = None
+    async def _look(self, wanted: JobFilter, progress: _Progress, act: Act, batch: int) -> _Look:
+        """Go through the list once, to its end if possible."""
+        found, after = 0, None
         while wanted.states:
-            if progress.left == 0 or self._clock.monotonic() > progress.ends:
-                return False
-            page = await self._store.list_ids(wanted, min(batch, progress.left), after)
-            if page.job_ids:
-                progress.seen.update(page.job_ids)
-                progress.changed += await act(wanted, page.job_ids)
+            if self._clock.monotonic() > progress.ends:
+                return _Look(found, complete=False)
+            # One more than is left tells whether there are more.
+            page = await self._store.list_ids(wanted, min(batch, progress.left + 1), after)
+            taken = progress.take(page.job_ids)
+            found += len(taken)
+            if taken:
+                progress.changed += await act(wanted, taken)
+            if len(taken) < len(page.job_ids):
+                return _Look(found, complete=False)
             after = page.next_after
             if after is None:
                 break
-        return True
+        return _Look(found, complete=True)
 
     async def _cancel(self, wanted: JobFilter, job_ids: Sequence[str]) -> int:
         changed = 0
@@ -148,11 +186,16 @@ class Bulk:
             job for job in jobs.values() if job.state is State.RUNNING and wanted.covers(job)
         ]
         now = self._clock.now()
-        records = [conclude(job, Cancelled(), finished_at=now, lot=0.0) for job in running]
+        told = await told_by(running, self._notes)
+        records = [
+            conclude(job, Cancelled(told.get(job.id, {})), finished_at=now, lot=0.0)
+            for job in running
+        ]
         if not records:
             return 0
         standing = await self._store.record(records)
         await self._store.settle(standing)
+        await nudge(running, self._queue)
         return sum(record.outcome is Outcome.CANCELLED for record in standing)
 
     async def _redrive(self, wanted: JobFilter, job_ids: Sequence[str]) -> int:

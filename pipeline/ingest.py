@@ -17,6 +17,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from pipeline.arrival import announce
+from pipeline.domain.envelope import ACCEPTED_KEY
 from pipeline.domain.errors import Flaw, Rejected, Unavailable
 from pipeline.intake import Bad, Good, Read, parked, read_delivery, wants_reply
 from pipeline.ports import Chance, Clock, Delivery, JobStore, LeaseQueue, Mailbox, Stored
@@ -77,10 +78,13 @@ class Ingest:
         good = [read for read in reads if isinstance(read, Good)]
         verdicts = await self._store_all(good)
         bad = [read for read in reads if isinstance(read, Bad)]
-        bad += [_refused(read, verdict) for read, verdict in verdicts if verdict in _REPORTED]
+        bad += [
+            _refused(read, verdict) for read, verdict in verdicts if _is_reported(read, verdict)
+        ]
         for read in bad:
             await self._park(read)
-        await self._reply(deliveries, [read for read, v in verdicts if v not in _REPORTED], bad)
+        stored = [read for read, verdict in verdicts if not _is_reported(read, verdict)]
+        await self._reply(deliveries, stored, bad)
         await self._mailbox.ack(deliveries)
 
     def _read(self, delivery: Delivery) -> Sequence[Read]:
@@ -125,9 +129,6 @@ class Ingest:
             await self._mailbox.reply(delivery, _answer(ids[id(delivery)], rejected[id(delivery)]))
 
 
-_REPORTED = (Stored.OTHER, Stored.REFUSED)
-
-
 def _apart(deliveries: Sequence[Delivery]) -> Sequence[Sequence[Delivery]]:
     """One batch, but a message that has come back often is read alone: it may be what kills us."""
     usual = [delivery for delivery in deliveries if delivery.times <= _SUSPECT_AFTER]
@@ -135,13 +136,25 @@ def _apart(deliveries: Sequence[Delivery]) -> Sequence[Sequence[Delivery]]:
     return [usual, *suspect] if usual else suspect
 
 
+def _is_reported(read: Good, verdict: Stored) -> bool:
+    """The gateway reads back what it publishes under a key and answers for itself: of its jobs one
+    that was deleted by now is a copy of what is over, and nobody needs to be told."""
+    if verdict is Stored.DELETED:
+        return read.delivery.routing_key != ACCEPTED_KEY
+    return verdict in (Stored.OTHER, Stored.REFUSED)
+
+
 def _refused(read: Good, verdict: Stored) -> Bad:
-    if verdict is Stored.OTHER:
-        text = "another job was submitted under this idempotency key before"
-        error = Rejected("conflict", Flaw("/idempotency_key", text))
-    else:
-        error = Rejected("invalid", Flaw("", "MongoDB refuses this document"))
-    return parked(read, error)
+    code, pointer, text = _WHY[verdict]
+    return parked(read, Rejected(code, Flaw(pointer, text)))
+
+
+_KEY = "/idempotency_key"
+_WHY = {
+    Stored.OTHER: ("conflict", _KEY, "another job was submitted under this key before"),
+    Stored.DELETED: ("deleted", _KEY, "is that of a deleted job; free again a day after that"),
+    Stored.REFUSED: ("invalid", "", "MongoDB refuses this document"),
+}
 
 
 def _rejection(bad: Bad) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from pipeline.domain.execution import Cancelled, conclude
 from pipeline.domain.job import Job
 from pipeline.domain.job_change import changed
 from pipeline.domain.states import FINAL_STATES, Event, State, sources_of
-from pipeline.ports import Clock, JobStore, LeaseQueue
+from pipeline.ending import told_by
+from pipeline.ports import NOTHING_TOLD, Clock, JobStore, LeaseQueue, LiveNotes
 
 _LOOKS, _AT_ONCE = 20, 6
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5
@@ -31,7 +32,13 @@ Meant = Callable[[Job], Awaitable[bool]]
 """Whether the job that stands is the one that the caller has read; None: whatever stands is."""
 
 
-async def cancel(job_id: str, store: JobStore, clock: Clock, is_meant: Meant | None = None) -> Job:
+async def cancel(
+    job_id: str,
+    store: JobStore,
+    clock: Clock,
+    is_meant: Meant | None = None,
+    notes: LiveNotes = NOTHING_TOLD,
+) -> Job:
     """Cancel a job, also while it runs (its worker stops it at the next heartbeat, or
     when it is nudged).
 
@@ -39,6 +46,7 @@ async def cancel(job_id: str, store: JobStore, clock: Clock, is_meant: Meant | N
     job moved on reads again until the job is final (H9): a start may win between our look and our
     write, and the record of a failed attempt may stand where ours should have gone. At once a few
     times, then with pauses; `Unavailable` when it moves on and on, or will not move at all.
+    What a running attempt had told by then (`notes`) stands in its record.
     With `is_meant`, `Outdated` once the job that stands is not the one that was read.
     """
     for look in range(_LOOKS):
@@ -52,14 +60,16 @@ async def cancel(job_id: str, store: JobStore, clock: Clock, is_meant: Meant | N
         if job.state in FINAL_STATES:
             raise Conflict(f"the job is already {job.state}")
         if job.state is State.RUNNING:
-            await _cancel_running(job, store, clock)
+            await _cancel_running(job, store, clock, notes)
         else:
             await store.cancel_waiting(job_id, None if is_meant is None else job)
     raise Unavailable("MongoDB", "the job would not hold still to be cancelled")
 
 
-async def _cancel_running(job: Job, store: JobStore, clock: Clock) -> None:
-    record = conclude(job, Cancelled(), finished_at=clock.now(), lot=0.0)
+async def _cancel_running(job: Job, store: JobStore, clock: Clock, notes: LiveNotes) -> None:
+    told = await told_by([job], notes)
+    ending = Cancelled(told.get(job.id, {}))
+    record = conclude(job, ending, finished_at=clock.now(), lot=0.0)
     standing = await store.record([record])
     await store.settle(standing)
 

@@ -61,6 +61,7 @@ class GatewayWorld:
         self.queue = FakeLeaseQueue(self.clock)
         self.schedules = FakeScheduleStore(self.store, self.clock)
         self.live = FakeLiveNotes()
+        self.asyncapi = {"asyncapi": "3.0.0"}
         self.targets = FakeSickTargets(self.clock, self.chance)
         self.http_workers = FakeHttpWorkers(self.queue, self.clock)
         self.app: FastAPI = create_app(
@@ -75,6 +76,7 @@ class GatewayWorld:
                 self.http_workers,
                 bind_is_loopback=bind_is_loopback,
                 live=self.live,
+                asyncapi=self.asyncapi,
                 limits=limits or Limits(),
             )
         )

@@ -66,7 +66,7 @@ def _placed(flaw: Flaw) -> Flaw:
 
 
 def _bulk(deps: GatewayDeps) -> Bulk:
-    return Bulk(deps.store, deps.queue, deps.clock, deps.limits.bulk_within)
+    return Bulk(deps.store, deps.queue, deps.clock, deps.limits.bulk_within, deps.live)
 
 
 async def _count(event: Event, call: BulkCall, deps: GatewayDeps) -> Response:

@@ -14,7 +14,9 @@ _INDEX = """\
 DueQ gateway
   POST /api/jobs            submit a job
   GET  /api/jobs            list jobs
-  GET  /openapi.json        everything else
+  GET  /docs                everything else, to be read
+  GET  /openapi.json        the same for programs
+  GET  /asyncapi.json       jobs and events over AMQP, for programs
 """
 
 

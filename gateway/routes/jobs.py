@@ -1,7 +1,7 @@
 """The jobs that are there: list, look, change, run, cancel, retry, delete, and their attempts."""
 
+import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import timedelta
 from hashlib import blake2b
 from typing import Annotated, Any
@@ -22,6 +22,8 @@ from gateway.preconditions import tags_of
 from gateway.problems import Refused
 from gateway.rendering import json_response, last_attempt, render_execution, render_job
 from gateway.request_body import read_body
+from gateway.said_once import SAID_ONCE
+from gateway.schedule_request import PageQuery, limit_of
 from pipeline import operator
 from pipeline.domain.body import read_json
 from pipeline.domain.errors import Flaw, NotFound, Rejected, Unavailable
@@ -29,9 +31,11 @@ from pipeline.domain.execution import Execution
 from pipeline.domain.identity import born_at
 from pipeline.domain.job import Job
 from pipeline.domain.states import State
+from pipeline.ending import nudge
 from pipeline.ports import LiveNote
 
 router = APIRouter(tags=["jobs"])
+_NUMBER = re.compile(r"[0-9]{1,18}")
 AttemptNumber = Annotated[int, Path(ge=0, lt=2**63)]
 
 
@@ -42,7 +46,18 @@ class ListQuery(JobQuery):
     cursor: Annotated[str | None, Field(description="`next_cursor` of the last page.")] = None
 
 
-@router.get("/jobs", summary="List jobs, newest first", response_class=Response)
+class AttemptsQuery(PageQuery):
+    """A page of attempts; few jobs have more than one."""
+
+    limit: Annotated[int, Field(ge=1)] = 500
+
+
+@router.get(
+    "/jobs",
+    summary="List jobs, newest first",
+    response_class=Response,
+    dependencies=SAID_ONCE,
+)
 async def list_jobs(deps: Deps, query: Annotated[ListQuery, Query()]) -> Response:
     """`{items, next_cursor}`.
 
@@ -70,7 +85,8 @@ async def show_job(job_id: str, deps: Deps, request: Request) -> Response:
     """The job with its `ETag`; one that was accepted a moment ago is waited for."""
     job = await _find(job_id, deps)
     body, etag = await _rendered(job, deps)
-    if etag in request.headers.get("if-none-match", ""):
+    seen = request.headers.get("if-none-match", "")
+    if seen.strip() == "*" or etag in seen:
         return Response(status_code=304, headers={"ETag": etag})
     return Response(body, headers={"ETag": etag}, media_type="application/json")
 
@@ -106,13 +122,25 @@ async def run_job(job_id: str, deps: Deps, request: Request) -> Response:
     return await _answer(hastened, deps)
 
 
-@router.get("/jobs/{job_id}/executions", summary="Its attempts", response_class=Response)
-async def list_executions(job_id: str, deps: Deps) -> Response:
-    """Oldest first, all of them."""
+@router.get(
+    "/jobs/{job_id}/executions",
+    summary="Its attempts",
+    response_class=Response,
+    dependencies=SAID_ONCE,
+)
+async def list_executions(
+    job_id: str, deps: Deps, query: Annotated[AttemptsQuery, Query()]
+) -> Response:
+    """Oldest first. They are numbered from 1, so the cursor is the last number seen."""
+    limit = limit_of(query, deps)
+    after = _read_number(query.cursor)
     job = await _find(job_id, deps)
-    attempts = await deps.store.executions(job.id)
+    limit = max(0, min(limit, job.attempt - after))
+    attempts = await deps.store.executions(job.id, after, limit)
     items = [render_execution(attempt) for attempt in attempts]
-    return json_response({"items": items, "next_cursor": None})
+    last = after + limit
+    more = last < job.attempt
+    return json_response({"items": items, "next_cursor": str(last) if more else None})
 
 
 @router.get("/jobs/{job_id}/executions/{attempt}", summary="One", response_class=Response)
@@ -155,10 +183,8 @@ async def cancel_job(job_id: str, deps: Deps, request: Request) -> Response:
     """
     is_meant = _meant(request, deps)
     job = await _find(job_id, deps)
-    cancelled = await operator.cancel(job.id, deps.store, deps.clock, is_meant)
-    if cancelled.worker is not None:  # it would notice by itself, with its next heartbeat
-        with suppress(Unavailable):
-            await deps.queue.nudge(cancelled.worker)
+    cancelled = await operator.cancel(job.id, deps.store, deps.clock, is_meant, deps.live)
+    await nudge([cancelled], deps.queue)
     return await _answer(cancelled, deps)
 
 
@@ -215,6 +241,15 @@ def _is_young(job_id: str, deps: GatewayDeps) -> bool:
     minutes away from MongoDB's, which is what `Clock` tells (R11)."""
     born, now = born_at(job_id), born_at(deps.chance.job_id())
     return born is not None and now is not None and abs(now - born) < deps.limits.young
+
+
+def _read_number(cursor: str | None) -> int:
+    """The attempt after which a page begins; raises `Rejected`."""
+    if cursor is None:
+        return 0
+    if not _NUMBER.fullmatch(cursor):
+        raise Rejected("invalid", Flaw("/cursor", "is not a cursor of this list"))
+    return int(cursor)
 
 
 async def _execution(job_id: str, attempt: int, deps: GatewayDeps) -> Execution:

@@ -20,6 +20,7 @@ from gateway.keys import read_header
 from gateway.preconditions import etag_of, versions_of
 from gateway.problems import problem_of
 from gateway.rendering import json_response, render_accepted, render_schedule
+from gateway.said_once import SAID_ONCE
 from gateway.schedule_request import (
     PageQuery,
     body_of,
@@ -60,7 +61,12 @@ async def create_schedule(deps: Deps, request: Request) -> Response:
     return _answer(schedule, 201, {"Location": f"/api/schedules/{schedule.id}"})
 
 
-@router.get("/schedules", summary="List schedules, newest first", response_class=Response)
+@router.get(
+    "/schedules",
+    summary="List schedules, newest first",
+    response_class=Response,
+    dependencies=SAID_ONCE,
+)
 async def list_schedules(deps: Deps, query: Annotated[ListQuery, Query()]) -> Response:
     """`{items, next_cursor}`."""
     after = read_cursor(query.cursor)

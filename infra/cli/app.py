@@ -2,7 +2,7 @@
 
 import typer
 
-from infra.cli import config, everything, job, parked, queue, roles, schedule, worker
+from infra.cli import config, everything, job, parked, queue, roles, schedule, watcher, worker
 
 app = typer.Typer(
     name="dueq",
@@ -14,6 +14,7 @@ app = typer.Typer(
 )
 everything.add_to(app)
 roles.add_to(app)
+app.add_typer(watcher.app, name="watcher", rich_help_panel="One process")
 app.add_typer(worker.app, name="worker", rich_help_panel="One process")
 app.add_typer(job.app, name="job")
 app.add_typer(schedule.app, name="schedule")

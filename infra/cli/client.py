@@ -52,6 +52,10 @@ class Gateway:
         suffix = f"?{urlencode(asked, doseq=True)}" if asked else ""
         return self._ask("GET", path + suffix)
 
+    def text(self, path: str) -> str:
+        """An answer that is plain text."""
+        return self._content("GET", path, headers={"Accept": "text/plain"}).decode(errors="replace")
+
     def post(
         self, path: str, body: object = None, headers: Mapping[str, str] | None = None,
         patience: float = 0,
@@ -72,6 +76,17 @@ class Gateway:
         self, method: str, path: str, body: object = None,
         headers: Mapping[str, str] | None = None, patience: float = 0,
     ) -> Any:  # fmt: skip
+        content = self._content(method, path, body, headers, patience)
+        try:
+            return json.loads(content) if content else None
+        except ValueError:
+            text = "the answer is not JSON: is this a DueQ gateway?"
+            raise CommandFailed(Exit.FAILED, text) from None
+
+    def _content(
+        self, method: str, path: str, body: object = None,
+        headers: Mapping[str, str] | None = None, patience: float = 0,
+    ) -> bytes:  # fmt: skip
         sent = json.dumps(body).encode() if body is not None else None
         described = {"Content-Type": "application/json", "Accept": "application/json"}
         described |= headers or {}
@@ -95,20 +110,20 @@ class Gateway:
         )
 
 
-def _read(response: HTTPResponse) -> Any:
+def _read(response: HTTPResponse) -> bytes:
+    """The content of a good answer; of a bad one the problem is raised."""
     content = response.read()
+    if response.status >= 400:
+        code = _CODES.get(response.status, Exit.FAILED)
+        raise CommandFailed(code, _problem(response, content))
+    return content
+
+
+def _problem(response: HTTPResponse, content: bytes) -> str:
     try:
-        value = json.loads(content) if content else None
+        value = json.loads(content)
     except ValueError:
         value = None
-    if response.status < 400 and (value is not None or not content):
-        return value
-    if response.status < 400:
-        raise CommandFailed(Exit.FAILED, "the answer is not JSON: is this a DueQ gateway?")
-    raise CommandFailed(_CODES.get(response.status, Exit.FAILED), _problem(response, value))
-
-
-def _problem(response: HTTPResponse, value: object) -> str:
     problem = cast(dict[str, Any], value) if isinstance(value, dict) else {}
     return in_words(problem, f"{response.status} {response.reason}")
 

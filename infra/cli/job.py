@@ -12,11 +12,10 @@ from typing import Annotated, Any
 
 import typer
 
-from infra.cli import many, submit
+from infra.cli import flags, many, submit
 from infra.cli.client import Gateway
 from infra.cli.many import path as _path
 from infra.cli.output import Format, Output, emit_list, emit_one, say, say_json, tell
-from infra.cli.submit import seconds, value
 from infra.cli.waiting import check_outcome, seen
 from infra.exits import CommandFailed, Exit
 
@@ -74,7 +73,7 @@ def show(job_id: JobId, output: Output = Format.TABLE) -> None:
     emit_one(job, output, _ONE)
     if output is Format.TABLE and job.get("attempt"):
         say("")
-        attempts = gateway.get(_path(job_id, "/executions"))
+        attempts = _attempts(gateway, job_id)
         emit_list(attempts, output, _ATTEMPTS, key="attempt")
 
 
@@ -102,8 +101,10 @@ def logs(
     attempt: Annotated[int | None, typer.Option(min=1, help="Only this one.")] = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """What the attempts of a job printed, and what went wrong in them."""
-    answer = Gateway.here().get(_path(job_id, "/executions"))
+    """What the attempts of a job printed, and what went wrong in them; of one that runs, by now."""
+    gateway = Gateway.here()
+    job = gateway.get(_path(job_id))
+    answer = _attempts(gateway, job_id)
     items = [each for each in answer["items"] if attempt in (None, each["attempt"])]
     if output is not Format.TABLE:
         emit_list(answer | {"items": items}, output, (), key="attempt")
@@ -112,12 +113,23 @@ def logs(
         tell(f"-- attempt {execution['attempt']}: {execution['outcome']}")
         for line in _printed(execution):
             say(line)
+    if job["status"] == "running" and attempt in (None, job["attempt"]):
+        _print_running(gateway, job, answer["items"])
+
+
+def _print_running(gateway: Gateway, job: dict[str, Any], ended: list[dict[str, Any]]) -> None:
+    """Unless it has ended since the job was read."""
+    number = job["attempt"]
+    if all(each["attempt"] != number for each in ended):
+        tell(f"-- attempt {number}: running")
+        for line in gateway.text(_path(job["id"], f"/executions/{number}/log")).splitlines():
+            say(line)
 
 
 @app.command()
 def executions(job_id: JobId, output: Output = Format.TABLE) -> None:
     """The attempts of a job that have ended, oldest first."""
-    answer = Gateway.here().get(_path(job_id, "/executions"))
+    answer = _attempts(Gateway.here(), job_id)
     emit_list(answer, output, _ATTEMPTS, key="attempt")
 
 
@@ -126,29 +138,32 @@ def update(  # noqa: PLR0913 - each is a flag
     job_id: JobId,
     name: Annotated[str | None, typer.Option()] = None,
     queue: Annotated[str | None, typer.Option()] = None,
-    priority: Annotated[int | None, typer.Option(help="0 to 9, higher first.")] = None,
+    priority: flags.Priority = None,
     at: Annotated[str | None, typer.Option(help="2026-12-01T06:00:00Z")] = None,
     delay: Annotated[str | None, typer.Option("--in", "--delay", help="From now: 30, 5m")] = None,
+    task: flags.Task = None, payload: flags.Payload = None, command: flags.Command = None,
+    http: flags.Http = None, method: flags.Method = None, body: flags.Body = None,
     tag: Annotated[list[str] | None, typer.Option(help="Instead of the old ones.")] = None,
-    payload: Annotated[str | None, typer.Option(help="For the task: JSON, or text.")] = None,
-    timeout: Annotated[str | None, typer.Option(help="30, 90s, 5m")] = None,
+    timeout: flags.Timeout = None, max_attempts: flags.Attempts = None,
+    backoff: flags.Backoff = None, on_lost: flags.OnLost = None, expires_at: flags.Expires = None,
     unset: Annotated[list[str] | None, typer.Option(help="Back to the default: tags")] = None,
     file: Annotated[
         str | None, typer.Option("--file", "-f", help="A JSON Merge Patch; - is stdin.")
     ] = None,
     if_match: Annotated[str | None, typer.Option(help="Only if it still has this ETag.")] = None,
     output: Output = Format.TABLE,
-) -> None:
+) -> None:  # fmt: skip
     """Change a job that waits: what is named, and nothing else.
 
     Exit code 4 once it runs or has ended, or if it is not what --if-match names.
     """
-    flags = {
-        "name": name, "queue": queue, "priority": priority, "run_at": at, "delay": seconds(delay),
-        "tags": tag or None, "payload": value(payload), "timeout": seconds(timeout, "--timeout"),
-    }  # fmt: skip
-    patch = _patch_in(file) | dict.fromkeys(unset or [])
-    patch |= {field: content for field, content in flags.items() if content is not None}
+    asked = flags.given(
+        name=name, queue=queue, priority=priority, run_at=at, delay=flags.seconds(delay),
+        expires_at=expires_at,
+    )  # fmt: skip
+    asked |= flags.of_one_kind(flags.work(flags.call(http, method, body), command, task, payload))
+    asked |= flags.terms(tag, timeout, max_attempts, backoff, on_lost)
+    patch = flags.over(_patch_in(file) | dict.fromkeys(unset or []), asked)
     if not patch:
         raise CommandFailed(Exit.USAGE, "nothing to change: name an option, --unset or --file")
     headers = {} if if_match is None else {"If-Match": _quoted(if_match)}
@@ -212,6 +227,18 @@ def delete(  # noqa: PLR0913 - each is a flag
     many.apply("delete", ids, wanted, call, sure=yes, output=output, columns=("id", "status"))
 
 
+def _attempts(gateway: Gateway, job_id: str) -> dict[str, Any]:
+    """All pages as one."""
+    items: list[dict[str, Any]] = []
+    cursor = None
+    while True:
+        page = gateway.get(_path(job_id, "/executions"), {"cursor": cursor})
+        items += page["items"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return {"items": items, "next_cursor": None}
+
+
 def _patch_in(file: str | None) -> dict[str, Any]:
     if file is None:
         return {}
@@ -230,7 +257,7 @@ def _quoted(tag: str) -> str:
 
 def _printed(execution: dict[str, Any]) -> Iterator[str]:
     """The captured output first, then the error: in the order in which a person wants them."""
-    for stream in ("stdout", "stderr"):
+    for stream in ("stdout", "stderr", "log"):
         yield from str(execution.get(stream) or "").splitlines()
     error = execution.get("error")
     if error:

@@ -1,11 +1,13 @@
-"""`dueq gateway|ingest|watcher`: one process each, until SIGTERM or SIGINT (worker: `worker`)."""
+"""`dueq gateway|ingest`: one process each, until SIGTERM or SIGINT. `watcher` and `worker` have
+more to say, and modules of their own.
+"""
 
 import typer
 
 
 def add_to(app: typer.Typer) -> None:
     """Put these roles into the tree."""
-    for command in (gateway, ingest, watcher):
+    for command in (gateway, ingest):
         app.command(rich_help_panel="One process")(command)
 
 
@@ -19,12 +21,5 @@ def gateway() -> None:
 def ingest() -> None:
     """Store what RabbitMQ holds in MongoDB."""
     from infra.roles.ingest import run
-
-    run()
-
-
-def watcher() -> None:
-    """Dispatch what becomes due, reap what was lost, reconcile Redis with MongoDB."""
-    from infra.roles.watcher import run
 
     run()

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from infra.cli import flags
 from infra.cli.client import Gateway
+from infra.cli.flags import given, seconds
 from infra.cli.output import Format, Output, emit_list, emit_one, tell
-from infra.cli.submit import call, seconds, value, words_of
 from infra.exits import CommandFailed, Exit
 
 app = typer.Typer(help="Schedules: jobs that recur.", no_args_is_help=True)
@@ -21,7 +22,6 @@ _ONE = (
     "end_at", "version", "created_at", "updated_at",
 )  # fmt: skip
 _FIRES = ("fire_time", "until", "status", "skipped", "due_at", "job_id")
-_KINDS = ("http", "amqp", "command", "task")
 
 Text = str | None
 Id = Annotated[str, typer.Argument(metavar="ID", help="The id of a schedule.")]
@@ -37,14 +37,6 @@ Misfire = Annotated[Text, typer.Option(help="Nobody watched: skip, latest or all
 Grace = Annotated[Text, typer.Option("--misfire-grace", help="Not made up for after: 1h")]
 Overlap = Annotated[Text, typer.Option(help="The last run goes on: allow, skip, queue, replace.")]
 Jitter = Annotated[Text, typer.Option(help="Start up to so much later: 30s")]
-Queue = Annotated[Text, typer.Option(help="Of the jobs.")]
-Priority = Annotated[int | None, typer.Option(help="Of the jobs: 0 to 9, higher first.")]
-Http = Annotated[Text, typer.Option(metavar="URL", help="Call this URL.")]
-Method = Annotated[Text, typer.Option(help="Of the call; default GET.")]
-Body = Annotated[Text, typer.Option(help="Of the call: JSON, or plain text.")]
-Command = Annotated[Text, typer.Option(help="A line for /bin/sh.")]
-Task = Annotated[Text, typer.Option(help="A registered Python function.")]
-Payload = Annotated[Text, typer.Option(help="For the task: JSON, or plain text.")]
 File = Annotated[Text, typer.Option("--file", "-f", help="A JSON object; - is stdin.")]
 Key = Annotated[Text, typer.Option("--idempotency-key", help="The same key: made once.")]
 IfVersion = Annotated[int | None, typer.Option(help="Only if it is still at this version.")]
@@ -59,17 +51,24 @@ def add(  # noqa: PLR0913 - each is a flag
     start: Start = None, end: End = None, gap: Gap = None, repeat: Repeat = None,
     misfire: Misfire = None, grace: Grace = None, overlap: Overlap = None, jitter: Jitter = None,
     paused: Annotated[bool, typer.Option("--paused", help="Fire nothing yet.")] = False,
-    queue: Queue = None, priority: Priority = None, http: Http = None, method: Method = None,
-    body: Body = None, command: Command = None, task: Task = None, payload: Payload = None,
+    queue: flags.Queue = None, priority: flags.Priority = None, http: flags.Http = None,
+    method: flags.Method = None, body: flags.Body = None, command: flags.Command = None,
+    task: flags.Task = None, payload: flags.Payload = None, tag: flags.Tags = None,
+    timeout: flags.Timeout = None, max_attempts: flags.Attempts = None,
+    backoff: flags.Backoff = None, on_lost: flags.OnLost = None,
     file: File = None, key: Key = None, output: Output = Format.TABLE,
 ) -> None:  # fmt: skip
     """Create a schedule. Flags win over what the file says."""
     asked = _read(file)
     asked |= _timing(cron, every, timezone, start, end, gap, repeat)
     asked |= _policy(name, misfire, grace, overlap, jitter)
-    job = _job(queue, priority, call(http, method, body), words_of(words) or command, task, payload)
+    job = given(queue=queue, priority=priority)
+    job |= flags.work(
+        flags.call(http, method, body), flags.words_of(words) or command, task, payload
+    )
+    job |= flags.terms(tag, timeout, max_attempts, backoff, on_lost)
     if job:
-        asked["job"] = {**(asked.get("job") or {}), **job}
+        asked["job"] = flags.over(asked.get("job") or {}, job)
     if paused:
         asked["paused"] = True
     headers = {} if key is None else {"Idempotency-Key": key}
@@ -82,8 +81,11 @@ def edit(  # noqa: PLR0913 - each is a flag
     name: Name = None, cron: Cron = None, every: Every = None, timezone: Zone = None,
     start: Start = None, end: End = None, gap: Gap = None, repeat: Repeat = None,
     misfire: Misfire = None, grace: Grace = None, overlap: Overlap = None, jitter: Jitter = None,
-    queue: Queue = None, priority: Priority = None, http: Http = None, method: Method = None,
-    body: Body = None, command: Command = None, task: Task = None, payload: Payload = None,
+    queue: flags.Queue = None, priority: flags.Priority = None, http: flags.Http = None,
+    method: flags.Method = None, body: flags.Body = None, command: flags.Command = None,
+    task: flags.Task = None, payload: flags.Payload = None, tag: flags.Tags = None,
+    timeout: flags.Timeout = None, max_attempts: flags.Attempts = None,
+    backoff: flags.Backoff = None, on_lost: flags.OnLost = None,
     unset: Annotated[list[str] | None, typer.Option(help="Back to the default: end_at")] = None,
     file: Annotated[
         Text, typer.Option("--file", "-f", help="A JSON Merge Patch; - is stdin.")
@@ -94,9 +96,11 @@ def edit(  # noqa: PLR0913 - each is a flag
     change = _read(file)
     change |= _instead(_timing(cron, every, timezone, start, end, gap, repeat))
     change |= _policy(name, misfire, grace, overlap, jitter)
-    job = _job(queue, priority, call(http, method, body), command, task, payload)
+    job = given(queue=queue, priority=priority)
+    job |= flags.of_one_kind(flags.work(flags.call(http, method, body), command, task, payload))
+    job |= flags.terms(tag, timeout, max_attempts, backoff, on_lost)
     if job:
-        change["job"] = {**(change.get("job") or {}), **_of_one_kind(job)}
+        change["job"] = flags.over(change.get("job") or {}, job)
     change |= dict.fromkeys(unset or [])
     if not change:
         raise CommandFailed(Exit.USAGE, "nothing to change: name an option, --unset or --file")
@@ -207,38 +211,20 @@ def forecast(output: Output = Format.TABLE) -> None:
 def _timing(
     cron: Text, every: Text, timezone: Text, start: Text, end: Text, gap: Text, repeat: Text
 ) -> dict[str, Any]:
-    return _given(
+    return given(
         cron=cron, every=seconds(every, "--every"), timezone=timezone, start_at=start, end_at=end,
         gap=gap, repeat=repeat,
     )  # fmt: skip
 
 
 def _policy(name: Text, misfire: Text, grace: Text, overlap: Text, jitter: Text) -> dict[str, Any]:
-    return _given(
+    return given(
         name=name,
         misfire=misfire,
         misfire_grace=seconds(grace, "--misfire-grace"),
         overlap=overlap,
         jitter=seconds(jitter, "--jitter"),
     )
-
-
-def _job(
-    queue: Text,
-    priority: int | None,
-    http: dict[str, Any] | None,
-    command: str | list[str] | None,
-    task: Text,
-    payload: Text,
-) -> dict[str, Any]:
-    return _given(
-        queue=queue, priority=priority, http=http, command=command, task=task,
-        payload=value(payload),
-    )  # fmt: skip
-
-
-def _given(**flags: Any) -> dict[str, Any]:
-    return {name: content for name, content in flags.items() if content is not None}
 
 
 def _instead(timing: dict[str, Any]) -> dict[str, Any]:
@@ -248,14 +234,6 @@ def _instead(timing: dict[str, Any]) -> dict[str, Any]:
     if "every" in timing and "cron" not in timing:
         return {**timing, "cron": None, "gap": None, "repeat": None} | timing
     return timing
-
-
-def _of_one_kind(job: dict[str, Any]) -> dict[str, Any]:
-    """Another kind of job takes the place of the one that was there."""
-    if not any(kind in job for kind in _KINDS):
-        return job
-    others: dict[str, Any] = {kind: None for kind in _KINDS if kind not in job}
-    return others | ({} if "task" in job else {"payload": None}) | job
 
 
 def _read(file: Text) -> dict[str, Any]:

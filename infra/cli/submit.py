@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
+from infra.cli import flags
 from infra.cli.client import Gateway
 from infra.cli.output import Format, Output, emit_list, emit_one, tell
 from infra.cli.waiting import FINAL, check_outcome, seen
 from infra.exits import CommandFailed, Exit
 
-_UNITS = {"ms": 0.001, "s": 1, "": 1, "m": 60, "h": 3600, "d": 86_400}
 _LONGEST_PREFER = 60
 _BATCH = 5_000
 
@@ -28,17 +27,15 @@ def submit(  # noqa: PLR0913 - each is a flag
     ] = None,
     name: Annotated[str | None, typer.Option()] = None,
     queue: Annotated[str | None, typer.Option()] = None,
-    priority: Annotated[int | None, typer.Option(help="0 to 9, higher first; default 5.")] = None,
+    priority: flags.Priority = None,
     at: Annotated[str | None, typer.Option(help="2026-12-01T06:00:00Z")] = None,
     delay: Annotated[
         str | None, typer.Option("--in", "--delay", help="30, 90s, 5m, 2h, 1d")
     ] = None,
-    task: Annotated[str | None, typer.Option(help="A registered Python function.")] = None,
-    payload: Annotated[str | None, typer.Option(help="For the task: JSON, or plain text.")] = None,
-    command: Annotated[str | None, typer.Option(help="A line for /bin/sh.")] = None,
-    http: Annotated[str | None, typer.Option(metavar="URL", help="Call this URL.")] = None,
-    method: Annotated[str | None, typer.Option(help="Of the call; default GET.")] = None,
-    body: Annotated[str | None, typer.Option(help="Of the call: JSON, or plain text.")] = None,
+    task: flags.Task = None, payload: flags.Payload = None, command: flags.Command = None,
+    http: flags.Http = None, method: flags.Method = None, body: flags.Body = None,
+    tag: flags.Tags = None, timeout: flags.Timeout = None, max_attempts: flags.Attempts = None,
+    backoff: flags.Backoff = None, on_lost: flags.OnLost = None, expires_at: flags.Expires = None,
     file: Annotated[
         str | None, typer.Option("--file", "-f", help="JSON or JSON lines; - is stdin.")
     ] = None,
@@ -47,66 +44,27 @@ def submit(  # noqa: PLR0913 - each is a flag
         float | None, typer.Option(metavar="[SECONDS]", help="Until the job has ended.")
     ] = None,
     output: Output = Format.TABLE,
-) -> None:
+) -> None:  # fmt: skip
     """Submit a job. Flags win over what the file says.
 
     Exit code 6 if a job that was waited for did not succeed, 7 if it took too long.
     """
-    flags = {
-        "name": name, "queue": queue, "priority": priority, "run_at": at,
-        "delay": seconds(delay), "task": task, "payload": value(payload),
-        "command": words_of(words) or command, "http": call(http, method, body),
-    }  # fmt: skip
-    given = {field: content for field, content in flags.items() if content is not None}
+    asked = flags.given(
+        name=name, queue=queue, priority=priority, run_at=at, delay=flags.seconds(delay),
+        expires_at=expires_at,
+    )  # fmt: skip
+    asked |= flags.work(
+        flags.call(http, method, body), flags.words_of(words) or command, task, payload
+    )
+    asked |= flags.terms(tag, timeout, max_attempts, backoff, on_lost)
     source = "-" if words == ["-"] else file
-    jobs = [job | given for job in _jobs(source)] if source is not None else [given]
+    jobs = [flags.over(job, asked) for job in _jobs(source)] if source is not None else [asked]
     if len(jobs) == 1:
         _submit_one(jobs[0], idempotency_key, wait, output)
     elif idempotency_key is not None or wait is not None:
         raise CommandFailed(Exit.USAGE, "--wait and --idempotency-key are for a single job")
     else:
         _submit_many(jobs, output)
-
-
-def seconds(text: str | None, flag: str = "--in") -> float | None:
-    """`90`, `1.5s`, `5m`, `2h`, `1d` as seconds."""
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|)", text)
-    if not match:
-        raise CommandFailed(Exit.USAGE, f"{flag} {text!r} is not a duration such as 30, 5m or 2h")
-    return float(match[1]) * _UNITS[match[2]]
-
-
-def value(text: str | None) -> Any:
-    """JSON where it is JSON; what merely looks like it is refused; all else is a string."""
-    if text is None:
-        return None
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        if text.lstrip()[:1] in ("{", "[", '"'):
-            raise CommandFailed(Exit.USAGE, f"{text!r} is not JSON: {error}") from None
-        return text
-
-
-def words_of(words: list[str] | None) -> list[str] | None:
-    """The words after `--`, which are a command."""
-    if not words or words == ["-"]:
-        return None
-    if "--" not in sys.argv:
-        raise CommandFailed(Exit.USAGE, f"write -- before the words of a command: -- {words[0]} …")
-    return words
-
-
-def call(url: str | None, method: str | None, body: str | None) -> dict[str, Any] | None:
-    """The `http` of a job."""
-    if url is None:
-        if method is not None or body is not None:
-            raise CommandFailed(Exit.USAGE, "--method and --body go with --http")
-        return None
-    parts = {"url": url, "method": method, "body": value(body)}
-    return {field: content for field, content in parts.items() if content is not None}
 
 
 def _jobs(source: str) -> list[dict[str, Any]]:

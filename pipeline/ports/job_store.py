@@ -21,6 +21,8 @@ class Stored(StrEnum):
     """It was there already, the same (redelivered, or submitted again under its key)."""
     OTHER = "other"
     """The id is taken by a job with another body; the first one stands (R2)."""
+    DELETED = "deleted"
+    """The key is that of a job with the same body that was deleted: there is no job of it."""
     REFUSED = "refused"
     """MongoDB will never take this document."""
 
@@ -221,8 +223,10 @@ class JobStore(Protocol):
         """As `list`, without reading what the jobs hold."""
         ...
 
-    async def executions(self, job_id: str) -> Sequence[Execution]:
-        """The attempts of a job, oldest first."""
+    async def executions(
+        self, job_id: str, after: int = 0, limit: int = 500
+    ) -> Sequence[Execution]:
+        """The attempts of a job numbered `after` + 1 to `after` + `limit`, oldest first."""
         ...
 
     async def executions_by_id(

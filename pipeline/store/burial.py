@@ -13,7 +13,7 @@ from pymongo import DeleteMany
 
 from pipeline.domain.job import Job
 from pipeline.domain.states import Event, State, sources_of, target_of
-from pipeline.ports import Clock, JobFilter
+from pipeline.ports import Chance, Clock, JobFilter
 from pipeline.store.changes import as_read, still
 from pipeline.store.connect import Database, Document, translated
 from pipeline.store.indexes import BURIED_BY_TIME, FINAL_BY_END
@@ -32,6 +32,7 @@ _TOMBSTONE: list[Document] = [
         }
     }
 ]
+_DRAWN_FROM = 4
 _NAMED_AT_MOST = 20
 """The executions of a job with more attempts are deleted as a range; a range is a command of its
 own to MongoDB, and a name is a hundredth of that."""
@@ -40,10 +41,11 @@ own to MongoDB, and a name is a hundredth of that."""
 class Burial:
     """Deletes from `jobs` and `executions`."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, chance: Chance) -> None:
         self._graves = database.jobs
         self._remains = database.executions
         self._burial_clock = clock
+        self._burial_chance = chance
 
     async def bury(self, job_id: str, before: Job | None = None) -> bool:
         """One job; True also if it was buried before."""
@@ -64,9 +66,7 @@ class Burial:
         before = self._burial_clock.now() - older_than
         ended = {"state": state.value, "finished_at": {"$lt": before}}
         with translated():
-            found = self._graves.find(ended, {"_id": 1}, hint=FINAL_BY_END)
-            oldest = await found.sort("finished_at", 1).limit(limit).to_list(None)
-        job_ids = [document["_id"] for document in oldest]
+            job_ids = list(await self._draw(ended, FINAL_BY_END, limit))
         if job_ids:
             await self._bury(job_ids, {"_id": {"$in": job_ids}, **ended})
         return len(job_ids)
@@ -75,12 +75,30 @@ class Burial:
         """Old tombstones, their executions first: a crash after `bury` may have left them."""
         old = {"buried_at": {"$lt": self._burial_clock.now() - older_than}}
         with translated():
-            found = self._graves.find(old, {"attempt": 1}, hint=BURIED_BY_TIME).limit(limit)
-            buried = {grave["_id"]: grave.get("attempt") async for grave in found}
+            buried = await self._draw(old, BURIED_BY_TIME, limit)
             if buried:
                 await self._delete_executions(buried)
                 await self._graves.delete_many({"_id": {"$in": list(buried)}, **old})
         return len(buried)
+
+    async def _draw(self, condition: Document, index: str, limit: int) -> Mapping[str, int | None]:
+        """Some of the oldest, and how many attempts they had.
+
+        Sweepers that all took the very oldest would wait for each other at every job: each draws
+        one of the first few batches (R12). Where there are not so many, it takes the oldest.
+        """
+        passed_over = int(self._burial_chance.lot() * _DRAWN_FROM) * limit
+        drawn = await self._oldest(condition, index, passed_over, limit)
+        if passed_over and len(drawn) < limit:
+            drawn = await self._oldest(condition, index, 0, limit)
+        return drawn
+
+    async def _oldest(
+        self, condition: Document, index: str, passed_over: int, limit: int
+    ) -> Mapping[str, int | None]:
+        found = self._graves.find(condition, {"attempt": 1}, hint=index, batch_size=limit + 1)
+        graves = await found.skip(passed_over).limit(limit).to_list(None)
+        return {grave["_id"]: grave.get("attempt") for grave in graves}
 
     async def _bury(self, job_ids: Sequence[str], condition: Document) -> int:
         with translated():

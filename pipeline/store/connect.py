@@ -10,7 +10,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
+from motor.motor_asyncio import (
+    AsyncIOMotorClient,
+    AsyncIOMotorClientSession,
+    AsyncIOMotorCollection,
+    AsyncIOMotorDatabase,
+)
 from pymongo import errors
 
 from pipeline.domain.errors import DueQError, Unavailable, UnknownOutcome
@@ -19,6 +24,7 @@ Document = dict[str, Any]
 Collection = AsyncIOMotorCollection[Document]
 Database = AsyncIOMotorDatabase[Document]
 Client = AsyncIOMotorClient[Document]
+Session = AsyncIOMotorClientSession
 
 _SERVER = "MongoDB"
 _DATABASE = "dueq"

@@ -63,13 +63,13 @@ def condition_of(wanted: JobFilter) -> Document:
         name: {"$eq": value} for name, value in fields.items() if value is not None
     }
     if wanted.q:
-        condition.setdefault("spec.name", {}).update(_starting(wanted.q))
+        condition.setdefault("spec.name", {}).update(starting(wanted.q))
     if wanted.states:
         condition["state"] = {"$in": sorted(state.value for state in wanted.states)}
     return condition
 
 
-def _starting(text: str) -> Document:
+def starting(text: str) -> Document:
     """A range, from the text to the first that no longer starts with it; by code points, as MongoDB
     compares. No pattern: what a user writes is never run."""
     for place in range(len(text) - 1, -1, -1):
@@ -88,7 +88,7 @@ def sources_of(wanted: JobFilter) -> Sequence[Source]:
     for state in wanted.states:
         found += _unordered(state)
     if wanted.q:
-        found.append(Source(indexes.BY_NAME, {"spec.name": _starting(wanted.q)}, in_order=False))
+        found.append(Source(indexes.BY_NAME, {"spec.name": starting(wanted.q)}, in_order=False))
     return found
 
 

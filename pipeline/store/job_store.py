@@ -29,7 +29,7 @@ class MongoJobStore(Transitions, Records, Changes, Burial, Reading, Listing):
         Transitions.__init__(self, database, clock, chance)
         Records.__init__(self, database)
         Changes.__init__(self, database)
-        Burial.__init__(self, database, clock)
+        Burial.__init__(self, database, clock, chance)
         Reading.__init__(self, database)
         Listing.__init__(self, database, clock)
         self._database = database

@@ -7,8 +7,10 @@ with a cursor that goes on where the search stopped: it is short and right, and 
 busy for it.
 
 A cursor is a place in the order (created_at, id). Neither ever changes, so jobs that are added or
-that move meanwhile shift nothing: no job is seen twice, none that was there is left out. Every read
-names its index: MongoDB's own choice would depend on what it was asked before.
+that move meanwhile shift nothing: no job is seen twice, none that was there is left out. Several
+states lie in several indexes, which are read one after the other; a job passes from one to another
+in less time than that (H9), so all of a page is read as it was at one instant. Every read names its
+index: MongoDB's own choice would depend on what it was asked before.
 """
 
 import asyncio
@@ -25,7 +27,7 @@ from pipeline.domain.job import FIRST_INSTANT
 from pipeline.domain.states import VISIBLE_STATES, State
 from pipeline.ports import Clock, JobFilter, JobIds, Page, Position
 from pipeline.store import documents
-from pipeline.store.connect import Database, Document, translated
+from pipeline.store.connect import Database, Document, Session, translated
 from pipeline.store.job_query import Source, condition_of, sources_of, span
 
 _ORDER = [("created_at", -1), ("_id", -1)]
@@ -79,15 +81,15 @@ class Listing:
         """States lie in different indexes: each is a list of its own, and they are merged."""
         if wanted.states >= VISIBLE_STATES:
             wanted = replace(wanted, states=frozenset())
+        search = _Search(wanted, limit, after, fields, _SEARCH_SECONDS)
         if len(wanted.states) <= 1:
-            search = _Search(wanted, limit, after, fields, _SEARCH_SECONDS)
             return await self._search(search)
-        parts: list[_Found] = []
-        for state in filter(wanted.states.__contains__, _MOST_FIRST):
-            one = replace(wanted, states=frozenset({state}))
-            search = _Search(one, limit, after, fields, _SEARCH_SECONDS / len(wanted.states))
-            search.stop_at(_seen_to(parts))
-            parts.append(await self._search(search))
+        async with await self._listed.database.client.start_session(snapshot=True) as session:
+            parts: list[_Found] = []
+            for state in filter(wanted.states.__contains__, _MOST_FIRST):
+                part = search.of_one(state, session)
+                part.stop_at(_seen_to(parts))
+                parts.append(await self._search(part))
         return _merged(parts, limit)
 
     async def _search(self, search: "_Search") -> _Found:
@@ -107,7 +109,7 @@ class Listing:
 
     async def _with_few(self, sources: Sequence[Source], search: "_Search") -> Source | None:
         """The one that holds the fewest, if that is few enough."""
-        held = await asyncio.gather(*(self._held(source, search) for source in sources))
+        held = await self._held_by_each(sources, search)
         few = [
             (number, place)
             for place, (number, source) in enumerate(zip(held, sources, strict=True))
@@ -115,9 +117,18 @@ class Listing:
         ]
         return sources[min(few)[1]] if few else None
 
+    async def _held_by_each(self, sources: Sequence[Source], search: "_Search") -> Sequence[int]:
+        """At once, unless they share a session, which is for one call at a time."""
+        if search.session is None:
+            return await asyncio.gather(*(self._held(source, search) for source in sources))
+        return [await self._held(source, search) for source in sources]
+
     async def _held(self, source: Source, search: "_Search") -> int:
         return await self._listed.count_documents(
-            source.condition, limit=search.few_of(source), hint=source.index
+            source.condition,
+            limit=search.few_of(source),
+            hint=source.index,
+            session=search.session,
         )
 
     async def _steps(
@@ -141,19 +152,21 @@ class Listing:
         whole = span(newest, search.oldest)
         if whole is None:
             return _Found([])
-        last = await self._last_of(source, whole, length)
+        last = await self._last_of(source, whole, length, search)
         part = span(newest, last or search.oldest)
         query = {**source.condition, **search.condition, **(part or whole)}
         missing = search.limit + 1 - len(found.documents)
-        jobs = await self._find(query, search.fields, source.index, missing)
+        jobs = await self._find(query, source.index, missing, search)
         # `last` itself belongs to this step: the next one begins strictly behind it.
         return _Found(jobs, last)
 
-    async def _last_of(self, source: Source, left: Document, length: int) -> Position | None:
+    async def _last_of(
+        self, source: Source, left: Document, length: int, search: "_Search"
+    ) -> Position | None:
         """The place where a step ends, told by the index alone; None at the end of the list."""
         query = {**source.condition, **left}
-        found = self._listed.find(query, _PLACE, hint=source.index).sort(_ORDER)
-        last = await found.skip(length - 1).limit(1).to_list(None)
+        found = self._listed.find(query, _PLACE, hint=source.index, session=search.session)
+        last = await found.sort(_ORDER).skip(length - 1).limit(1).to_list(None)
         return _place(last[0]) if last else None
 
     async def _all_of(self, source: Source, search: "_Search", found: _Found) -> _Found:
@@ -163,13 +176,15 @@ class Listing:
             return _Found(found.documents)
         query = {**source.condition, **search.condition, **left}
         missing = search.limit + 1 - len(found.documents)
-        jobs = await self._find(query, search.fields, source.index, missing)
+        jobs = await self._find(query, source.index, missing, search)
         return search.cut(_Found([*found.documents, *jobs]))
 
     async def _find(
-        self, query: Document, fields: Document | None, index: str, limit: int
+        self, query: Document, index: str, limit: int, search: "_Search"
     ) -> Sequence[Document]:
-        found = self._listed.find(query, fields, hint=index, batch_size=limit + 1)
+        found = self._listed.find(
+            query, search.fields, hint=index, batch_size=limit + 1, session=search.session
+        )
         return await found.sort(_ORDER).limit(limit).to_list(None)
 
 
@@ -186,16 +201,26 @@ class _Search:
         after: Position | None,
         fields: Document | None,
         seconds: float,
+        session: Session | None = None,
     ) -> None:
+        self._wanted = wanted
+        self._after = after
         self.limit = limit
         self.fields = fields
         self.seconds = seconds
+        self.session = session
         self.condition = condition_of(wanted)
         self.sources = sources_of(wanted)
         self.oldest: Position = (wanted.created_after or FIRST_INSTANT, "")
         before = wanted.created_before
         bounds = [after] if before is None else [after, (before, "")]
         self.newest = min((bound for bound in bounds if bound is not None), default=None)
+
+    def of_one(self, state: State, session: Session) -> "_Search":
+        """That part of it which lies in this state, in its share of the time."""
+        one = replace(self._wanted, states=frozenset({state}))
+        seconds = self.seconds / len(self._wanted.states)
+        return _Search(one, self.limit, self._after, self.fields, seconds, session)
 
     def stop_at(self, place: Position | None) -> None:
         """Search no further than this: of the lists before, nothing behind it is known."""

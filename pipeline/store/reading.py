@@ -42,12 +42,14 @@ class Reading:
                 async for document in found
             }
 
-    async def executions(self, job_id: str) -> Sequence[Execution]:
-        """The attempts of a job, oldest first."""
-        with translated():
-            found = self._executions.find({"_id": attempts_of(job_id)})
-            all_of_it = [documents.to_execution(document) async for document in found]
-        return sorted(all_of_it, key=lambda execution: execution.attempt)
+    async def executions(
+        self, job_id: str, after: int = 0, limit: int = 500
+    ) -> Sequence[Execution]:
+        """The attempts of a job so numbered, oldest first. By their names: as text, 10 is before
+        2."""
+        names = [(job_id, number) for number in range(after + 1, after + limit + 1)]
+        found = await self.executions_by_id(names) if names else {}
+        return [found[name] for name in names if name in found]
 
     async def executions_by_id(
         self, ids: Sequence[tuple[str, int]]

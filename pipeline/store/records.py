@@ -1,4 +1,5 @@
-"""The records of attempts on their way into MongoDB: the first insert of each stands (R6).
+"""The records of attempts on their way into MongoDB: the first insert of each stands (R6). A result
+that comes after it changes nothing of it, and is noted beside it.
 
 A record has to get in: one that does not would keep its job running, and the work would be done
 again. So what MongoDB will never take (too large, no BSON, refused by a validator) goes in bare:
@@ -6,7 +7,8 @@ what its code said is left out, outcome and decision stay. A crash in between le
 reaper then writes its own.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import cast
 
@@ -14,10 +16,10 @@ from bson import encode
 from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 from motor.motor_asyncio import AsyncIOMotorCollection
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, PyMongoError
 
 from pipeline.domain.errors import Flaw, Rejected
-from pipeline.domain.execution import ErrorInfo, Execution
+from pipeline.domain.execution import LATE, ErrorInfo, Execution, late_note
 from pipeline.store import documents
 from pipeline.store.connect import DUPLICATE, MAX_DOCUMENT, Database, failed_writes, translated
 from pipeline.telemetry import log
@@ -45,9 +47,20 @@ class Records:
         mine = [_storable(execution) for execution in executions]
         taken, refused = await self._insert_records(mine)
         stands = await self._standing(taken)
+        await self._note_late([one for one, _ in mine if one.id in stands], stands)
         if refused:
             stands |= await self._record_bare([one for one, _ in mine if one.id in refused])
         return [stands.get(one.id, one) for one, _ in mine]
+
+    async def _note_late(
+        self, offered: Sequence[Execution], stands: Mapping[str, Execution]
+    ) -> None:
+        """For who reads the record; nothing follows from it, so a note may get lost."""
+        for one in offered:
+            if note := late_note(stands[one.id], one):
+                unnoted = {"_id": one.id, f"report.{LATE}": {"$exists": False}}
+                with suppress(PyMongoError):
+                    await self._records.update_one(unnoted, {"$set": {f"report.{LATE}": note}})
 
     async def _record_bare(self, executions: Sequence[Execution]) -> dict[str, Execution]:
         bare = [_bare(execution, "MongoDB refused it") for execution in executions]

@@ -79,21 +79,18 @@ class Transitions:
     ) -> Sequence[Stored]:
         failed = failed_writes(error)
         keyed = [submissions[index] for index in failed if submissions[index].keyed]
-        prints = await self._fingerprints([submission.id for submission in keyed])
+        there = await self._there([submission.id for submission in keyed])
         verdicts = [Stored.NEW] * len(submissions)
         for index, code in failed.items():
-            verdicts[index] = _verdict(submissions[index], code, prints)
+            verdicts[index] = _verdict(submissions[index], code, there)
         return verdicts
 
-    async def _fingerprints(self, job_ids: Sequence[str]) -> Mapping[str, str]:
+    async def _there(self, job_ids: Sequence[str]) -> Mapping[str, Document]:
         if not job_ids:
             return {}
-        found = self._jobs.find({"_id": {"$in": list(job_ids)}}, {"fingerprint": 1})
-        return {
-            document["_id"]: document["fingerprint"]
-            async for document in found
-            if "fingerprint" in document
-        }
+        fields = {"fingerprint": 1, "state": 1}
+        found = self._jobs.find({"_id": {"$in": list(job_ids)}}, fields)
+        return {document["_id"]: document async for document in found}
 
     async def _remember_queues(self, names: set[str]) -> None:
         for name in names - self._seen_queues:
@@ -249,12 +246,15 @@ def _encode(submission: Submission, now: datetime) -> RawBSONDocument | None:
     return RawBSONDocument(data) if len(data) <= MAX_DOCUMENT else None
 
 
-def _verdict(submission: Submission, code: int, prints: Mapping[str, str]) -> Stored:
+def _verdict(submission: Submission, code: int, there: Mapping[str, Document]) -> Stored:
     if code != DUPLICATE:
         return Stored.REFUSED
-    if submission.keyed and prints.get(submission.id) != fingerprint(submission.body):
+    if not submission.keyed:
+        return Stored.KNOWN
+    stands = there.get(submission.id, {})
+    if stands.get("fingerprint") != fingerprint(submission.body):
         return Stored.OTHER
-    return Stored.KNOWN
+    return Stored.DELETED if stands["state"] == State.BURIED else Stored.KNOWN
 
 
 def _update(group: Sequence[Execution]) -> UpdateMany | UpdateOne:

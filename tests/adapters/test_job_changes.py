@@ -15,6 +15,7 @@ from pipeline.ports import JobFilter, JobStore, Stored
 from pipeline.store.connect import Document
 from pipeline.store.job_store import MongoJobStore
 from tests.builders import a_submission
+from tests.fakes.clock import SeededChance
 from tests.fakes.interposed import Died
 from tests.store_world import World, a_fake_world, a_mongodb_world
 
@@ -191,6 +192,9 @@ async def test_a_job_of_many_attempts_is_buried_with_all_of_them(world: World) -
         await world.store.dispatch(LOOKAHEAD, 10)
         await world.end(await world.start(job_id, f"lease-{number}"), BOOM)
     assert len(await world.store.executions(job_id)) == 25
+    some = await world.store.executions(job_id, after=8, limit=4)
+    assert [execution.attempt for execution in some] == [9, 10, 11, 12]
+    assert await world.store.executions(job_id, after=24, limit=0) == []
     assert await world.store.bury_many([job_id], EVERYTHING) == 1
     assert await world.store.executions(job_id) == []
 
@@ -211,6 +215,39 @@ async def test_what_ended_long_ago_is_buried_by_state(world: World) -> None:
     assert await world.store.get(old.id) is None
     assert await world.store.executions(old.id) == []
     assert await world.state(dead.id) is State.DEAD
+
+
+@pytest.mark.parametrize(
+    ("lot", "jobs", "goes"), [(0.0, 8, [0, 1]), (0.99, 8, [6, 7]), (0.99, 7, [0, 1])]
+)
+async def test_each_sweeper_draws_a_batch_of_the_oldest_of_its_own(
+    mongo_url: str, lot: float, jobs: int, goes: list[int]
+) -> None:
+    """R12: All at the same jobs they would get in each other's way, and three bury no more than
+    one. Where there are too few to draw from, none of them is left waiting."""
+    async with a_mongodb_world(mongo_url) as world:
+        ids = []
+        for _ in range(jobs):
+            job = await world.started()
+            await world.end(job, Succeeded())
+            ids.append(job.id)
+        world.clock.advance(2 * 86_400)
+        store = MongoJobStore(mongo_url, world.clock, Lot(lot), timedelta(seconds=10))
+        assert await store.bury_ended(State.SUCCEEDED, timedelta(days=1), 2) == 2
+        left = await world.store.get_many(ids)
+        assert [n for n, job_id in enumerate(ids) if job_id not in left] == goes
+        store.close()
+
+
+class Lot(SeededChance):
+    """Draws always the same."""
+
+    def __init__(self, lot: float) -> None:
+        super().__init__(1)
+        self._always = lot
+
+    def lot(self) -> float:
+        return self._always
 
 
 class Dying(MongoJobStore):

@@ -1,7 +1,7 @@
 """Lists page by page: right whatever is asked for, and however early a page is broken off."""
 
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import pymongo
@@ -14,6 +14,7 @@ from pipeline.domain.states import VISIBLE_STATES, State
 from pipeline.ports import JobFilter, Position
 from pipeline.store import listing
 from pipeline.store.connect import Document
+from pipeline.store.job_store import MongoJobStore
 from tests.builders import a_submission, an_id
 from tests.store_world import World, a_mongodb_world
 
@@ -128,6 +129,46 @@ async def test_pages_hold_all_that_is_asked_for_once_and_in_order_while_jobs_are
         assert [job_id for job_id in seen if job_id not in added] == [job.id for job in there]
         assert len(seen) == len(set(seen)), wanted
         ids += added
+
+
+class HeldUp(MongoJobStore):
+    """Held up after the list of each state, while `meanwhile` happens."""
+
+    meanwhile: Callable[[], Awaitable[object]]
+
+    async def _search(self, search: Any) -> Any:
+        found = await super()._search(search)
+        await self.meanwhile()
+        return found
+
+
+@pytest.mark.parametrize("way", ["back", "on"])
+async def test_h9_a_job_that_passes_between_the_lists_of_two_states_is_on_the_page_once(
+    mongo_url: str, way: str
+) -> None:
+    """It runs while what waits is read, fails, and waits while what runs is read: on no list. Or it
+    waits while what waits is read and runs while what runs is: on both."""
+    async with a_mongodb_world(mongo_url, HeldUp) as world:
+        store = world.store
+        assert isinstance(store, HeldUp)
+        job_id = await world.queued(retry={"base": 60, "jitter": "none"})
+        if way == "back":
+            await world.start(job_id)
+
+        async def pass_by() -> None:
+            job = await world.job(job_id)
+            if way == "back" and job.state is State.RUNNING:
+                await world.end(job, Failed(ErrorInfo("Boom", "it broke")))
+            lists.append(job.state)
+            if way == "on" and len(lists) == 2:
+                await world.start(job_id)
+
+        lists: list[State] = []
+        store.meanwhile = pass_by
+        alive = frozenset({State.PENDING, State.QUEUED, State.RUNNING})
+        page = await store.list_ids(JobFilter(states=alive), 10, None)
+        assert len(lists) == len(alive)
+        assert page.job_ids == [job_id]
 
 
 async def test_a_page_that_takes_too_long_is_given_up(

@@ -82,6 +82,16 @@ async def test_another_body_under_the_same_key_is_told_and_the_first_stands(worl
     assert (await world.job(first.id)).body["payload"] == 1
 
 
+async def test_the_key_of_a_deleted_job_is_told_and_brings_nothing_back(world: World) -> None:
+    first = a_submission(at=world.now, keyed=True, payload=1)
+    other = a_submission(id=first.id, at=world.now, keyed=True, payload=2)
+    await world.store.insert([first], world.now)
+    assert await world.store.bury(first.id)
+    assert await world.store.insert([first], world.now) == [Stored.DELETED]
+    assert await world.store.insert([other], world.now) == [Stored.OTHER]
+    assert await world.store.get(first.id) is None
+
+
 async def test_a_stored_job_reads_back_as_it_was_asked_for(world: World) -> None:
     submission = a_submission(
         at=world.now, name="n", queue="q", priority=9, tags=["eu"], payload={"a.b": [1, None]}
@@ -208,6 +218,33 @@ async def test_the_first_record_of_an_attempt_stands_whoever_comes_second(world:
     assert stands.outcome is Outcome.LOST
     await world.store.settle([stands])
     assert await world.state(job.id) is State.PENDING
+
+
+async def test_a_result_that_came_late_is_noted_beside_the_record_that_stands(
+    world: World,
+) -> None:
+    job = await world.started()
+    lost = conclude(job, GONE, finished_at=world.now, lot=0)
+    late = conclude(job, Succeeded("too late"), finished_at=world.now, lot=0)
+    later = conclude(job, BOOM, finished_at=world.now, lot=0)
+    for record in (lost, lost, late, later):
+        (stands,) = await world.store.record([record])
+        assert (stands.outcome, stands.result) == (Outcome.LOST, None)
+    (record,) = await world.store.executions(job.id)
+    at = late.finished_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    assert record.report == {"late": {"outcome": "succeeded", "finished_at": at}}
+    assert record.outcome is Outcome.LOST
+
+
+async def test_a_result_that_is_recorded_twice_is_not_late(world: World) -> None:
+    """The reply to the first insert was lost; and the reaper comes after the worker."""
+    job = await world.started()
+    mine = conclude(job, Succeeded(), finished_at=world.now, lot=0)
+    lost = conclude(job, GONE, finished_at=world.now, lot=0)
+    for record in (mine, mine, lost):
+        await world.store.record([record])
+    (record,) = await world.store.executions(job.id)
+    assert (record.outcome, record.report) == (Outcome.SUCCEEDED, {})
 
 
 async def test_a_record_offered_twice_by_its_writer_stands_once(world: World) -> None:
@@ -347,7 +384,7 @@ async def test_a_buried_job_is_hidden_and_never_born_again(world: World) -> None
     assert await world.store.get(job.id) is None
     assert await world.store.executions(job.id) == []
     assert (await world.store.list(JobFilter(), 10, None)).jobs == []
-    assert await world.store.insert([submission], world.now) == [Stored.KNOWN]
+    assert await world.store.insert([submission], world.now) == [Stored.DELETED]
     assert await world.store.get(job.id) is None
 
 

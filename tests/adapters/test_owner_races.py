@@ -1,5 +1,5 @@
 """Everything that owners can ask of jobs, at random and at once, against dispatchers and workers on
-a real MongoDB. (With real workers and gateways: tests/e2e/test_owner_races.py.)"""
+a real MongoDB."""
 
 import asyncio
 import random

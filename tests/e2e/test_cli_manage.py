@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from tests.e2e.running import Up, clean_environment, command
+from tests.support import eventually
 
 
 def submitted(system: Up, *arguments: str) -> str:
@@ -30,6 +31,42 @@ def test_a_waiting_job_is_updated_and_run_now(system: Up) -> None:
     assert system.json("job", "show", job_id)["result"] == "new"
     attempts = system.json("job", "executions", job_id)["items"]
     assert [attempt["outcome"] for attempt in attempts] == ["succeeded"]
+
+
+def test_the_terms_of_a_job_are_flags_of_submit_update_and_schedules(system: Up) -> None:
+    own = (
+        "--tag",
+        "a",
+        "--tag",
+        "b",
+        "--timeout",
+        "5m",
+        "--max-attempts",
+        "3",
+        "--on-lost",
+        "dead",
+    )
+    expires = ("--expires-at", "2100-01-01T00:00:00Z")
+    job_id = submitted(system, "--payload", "x", "--in", "1h", "--backoff", "fixed", *own, *expires)
+    job = system.json("job", "show", job_id)
+    assert (job["tags"], job["timeout"], job["on_lost"]) == (["a", "b"], 300, "dead")
+    assert (job["retry"]["max_attempts"], job["retry"]["backoff"]) == (3, "fixed")
+    assert job["expires_at"] == "2100-01-01T00:00:00Z"
+    job = system.json("job", "update", job_id, "--max-attempts", "9", "--command", "true")
+    assert (job["retry"]["max_attempts"], job["retry"]["backoff"]) == (9, "fixed")
+    assert (job["kind"], job.get("payload")) == ("command", None)
+    made = system.json("schedule", "add", "--every", "1d", "--command", "true", *own)
+    edited = system.json("schedule", "edit", made["id"], "--max-attempts", "4", "--tag", "c")
+    assert made["job"] | {"tags": ["c"], "retry": {"max_attempts": 4}} == edited["job"]
+    assert (made["job"]["timeout"], made["job"]["on_lost"]) == (300, "dead")
+    assert system.dueq("schedule", "remove", made["id"]).returncode == 0
+
+
+async def test_the_log_of_a_job_can_be_read_while_it_runs(system: Up) -> None:
+    job_id = submitted(system, "--", "sh", "-c", "echo begun; sleep 30")
+    await eventually(lambda: "begun" in system.dueq("job", "logs", job_id).stdout, timeout=25)
+    assert "attempt 1: running" in system.dueq("job", "logs", job_id).stderr
+    assert system.dueq("job", "cancel", job_id).returncode == 0
 
 
 def test_what_cannot_be_changed_has_an_exit_code_of_its_own(system: Up) -> None:

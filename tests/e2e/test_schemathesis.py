@@ -5,6 +5,7 @@ There are no workers: what is made up here is accepted, and never run.
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ CHECKS = (
     "response_schema_conformance",
     "unsupported_method",
 )
-SECONDS = 30
+AFTER_OTHERS = ("use_after_free", "ensure_resource_availability")
+"""What only a chain of requests can show: what was deleted is gone, what was made is there."""
+SECONDS, CHAINED_SECONDS = 30, 20
 EXECUTABLE = Path(sys.executable).with_name("schemathesis")
 
 
@@ -27,27 +30,36 @@ def test_whoever_believes_the_description_meets_nothing_that_it_does_not_name(
     tmp_path: Path,
 ) -> None:
     with up(tmp_path, "--workers", "0") as running:
-        ran = explore(running.http, tmp_path)
-    assert ran.returncode == 0, ran.stdout[-8000:] + ran.stderr
+        alone = explore(running.http, tmp_path, SECONDS, "coverage,fuzzing", CHECKS)
+        assert alone.returncode == 0, alone.stdout[-8000:] + alone.stderr
+        chained = explore(
+            running.http, tmp_path, CHAINED_SECONDS, "stateful", CHECKS + AFTER_OTHERS
+        )
+    assert chained.returncode == 0, chained.stdout[-8000:] + chained.stderr
+    assert "Stateful (in" in chained.stdout
 
 
-def explore(url: str, folder: Path) -> "subprocess.CompletedProcess[str]":
-    """Good and bad requests to every operation, but the one that waits for work by design."""
+def explore(
+    url: str, folder: Path, seconds: int, phases: str, checks: Sequence[str]
+) -> "subprocess.CompletedProcess[str]":
+    """Good and bad requests to every operation; those that could wait are told not to.
+
+    Alone, or in chains (`stateful`): one after the other, with the ids that came back.
+    """
     hooks = clean_environment(SCHEMATHESIS_HOOKS="tests.e2e.schemathesis_hooks")
     return subprocess.run(
         [
             EXECUTABLE, "run", f"{url}/openapi.json",
-            "--checks", ",".join(CHECKS),
-            "--phases", "coverage,fuzzing",
+            "--checks", ",".join(checks),
+            "--phases", phases,
             "--mode", "all",
             "--seed", "1",
             "--max-examples", "5",
-            "--max-time", str(SECONDS),
+            "--max-time", str(seconds),
             "--header", "Prefer: wait=0",
-            "--exclude-path", "/api/workers/{worker}/next",
             "--generation-database", "none",
             "--no-shrink",
         ],
         cwd=folder, env=hooks | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-        timeout=SECONDS * 5, check=False,
+        timeout=seconds * 6, check=False,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Commands and tasks as their pages in the docs show them, through a whole system."""
+"""Commands, tasks and amqp jobs as their pages in the docs show them, through a whole system."""
 
 import re
 import shlex
@@ -12,8 +12,9 @@ import pytest
 from tests.e2e.programs import require
 from tests.e2e.running import ROOT, Up, clean_environment, command, up
 
-COMMANDS, TASKS = (
-    (ROOT / "docs" / "how-to" / f"{name}.md").read_text() for name in ("commands", "tasks")
+COMMANDS, TASKS, AMQP = (
+    (ROOT / "docs" / "how-to" / f"{name}.md").read_text()
+    for name in ("commands", "tasks", "amqp-jobs")
 )
 
 
@@ -24,21 +25,22 @@ def blocks(page: str, language: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def documented(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """With the tasks and the secret of the pages."""
+    """With the tasks and the secrets of the pages."""
     require("curl")
     folder: Path = tmp_path_factory.mktemp("pages")
     (folder / "reports.py").write_text(blocks(TASKS, "python")[0])
     secrets = dict(re.findall(r"^export (DUEQ_SECRET_\w+)=(\S+)$", COMMANDS, re.MULTILINE))
+    secrets |= {"DUEQ_SECRETS_DIR": str(folder / "secrets")}
     with up(folder, "--import", "reports", **secrets) as running:
         yield running
 
 
-def printed(system: Up, page: str) -> str:
-    """What the lines of a page print."""
+def printed(system: Up, page: str, **settings: str) -> str:
+    """What the lines of a page print to who has these settings."""
     lines = "\n".join(blocks(page, "sh"))
     ran = subprocess.run(
         ["bash", "-c", f"set -e\ndueq() {{ {shlex.join(command())} \"$@\"; }}\n{lines}"],
-        cwd=system.folder, env=clean_environment(DUEQ_URL=system.http), capture_output=True,
+        cwd=system.folder, env=clean_environment(**settings), capture_output=True,
         text=True, timeout=110, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout + ran.stderr
@@ -46,19 +48,26 @@ def printed(system: Up, page: str) -> str:
 
 
 def test_every_line_of_the_page_on_commands_works(documented: Up) -> None:
-    text = printed(documented, COMMANDS)
+    text = printed(documented, COMMANDS, DUEQ_URL=documented.http)
     assert text.count("succeeded") >= 3
     assert text.endswith(("step 1\nstep 2\n", "step 1\nstep 2\nstep 3\n"))
     assert "let-me-in" not in text
 
 
 def test_every_line_of_the_page_on_tasks_works(documented: Up) -> None:
-    text = printed(documented, TASKS)
+    text = printed(documented, TASKS, DUEQ_URL=documented.http)
     assert text.count("succeeded") >= 3
     assert "bad_payload" in text
     assert "exit code 6" in text
     assert re.search(r'"progress":{"fraction":0\.\d+,"note":"page \d"}', text)
     assert re.search(r"page \d of 8\n$", text)
+
+
+def test_every_line_of_the_page_on_amqp_jobs_works(documented: Up) -> None:
+    require("amqp-publish")
+    text = printed(documented, AMQP)
+    assert text.count("succeeded") == 2
+    assert text.count("exit code 6") == 2
 
 
 def test_the_tests_of_the_page_on_tasks_pass(documented: Up) -> None:

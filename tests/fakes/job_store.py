@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pipeline.domain.errors import Unavailable, UnknownOutcome
-from pipeline.domain.execution import Execution, Outcome
+from pipeline.domain.execution import LATE, Execution, Outcome, late_note
 from pipeline.domain.identity import fingerprint
 from pipeline.domain.instants import from_ms, to_ms
 from pipeline.domain.job import Entry, Job, Submission
@@ -68,8 +68,7 @@ class FakeJobStore:
 
     def _insert(self, submission: Submission, now: datetime) -> Stored:
         if submission.id in self.jobs or submission.id in self.tombs:
-            same = self.prints.get(submission.id) == fingerprint(submission.body)
-            return Stored.KNOWN if same or not submission.keyed else Stored.OTHER
+            return self._met(submission)
         due = submission.due_at <= now
         self.known_queues.add(submission.spec.queue)
         if submission.keyed:
@@ -88,6 +87,13 @@ class FakeJobStore:
             traceparent=submission.traceparent,
         )
         return Stored.NEW
+
+    def _met(self, submission: Submission) -> Stored:
+        if not submission.keyed:
+            return Stored.KNOWN
+        if self.prints.get(submission.id) != fingerprint(submission.body):
+            return Stored.OTHER
+        return Stored.DELETED if submission.id in self.tombs else Stored.KNOWN
 
     # -- dispatch and expiry
 
@@ -157,7 +163,13 @@ class FakeJobStore:
 
     async def record(self, executions: Sequence[Execution]) -> Sequence[Execution]:
         with self._call("record"):
-            return [self.records.setdefault(e.id, _at_ms(e)) for e in executions]
+            return [self._stand(execution) for execution in executions]
+
+    def _stand(self, offered: Execution) -> Execution:
+        stands = self.records.setdefault(offered.id, _at_ms(offered))
+        if (note := late_note(stands, offered)) and LATE not in stands.report:
+            self.records[offered.id] = replace(stands, report={**stands.report, LATE: note})
+        return stands
 
     async def settle(self, standing: Sequence[Execution]) -> None:
         with self._call("settle"):
@@ -354,9 +366,15 @@ class FakeJobStore:
         page = jobs[:limit]
         return page, _position(page[-1]) if len(jobs) > limit else None
 
-    async def executions(self, job_id: str) -> Sequence[Execution]:
+    async def executions(
+        self, job_id: str, after: int = 0, limit: int = 500
+    ) -> Sequence[Execution]:
         with self._call("executions"):
-            records = [r for r in self.records.values() if r.job_id == job_id]
+            records = [
+                r
+                for r in self.records.values()
+                if r.job_id == job_id and after < r.attempt <= after + limit
+            ]
             return sorted(records, key=lambda record: record.attempt)
 
     async def executions_by_id(

@@ -1,5 +1,7 @@
 """The same for many jobs, while others start, end, change and add jobs."""
 
+import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -9,8 +11,9 @@ from pipeline import operator
 from pipeline.bulk import Bulk, Tally
 from pipeline.domain.execution import ErrorInfo, Failed, Outcome, Succeeded
 from pipeline.domain.states import Event, State
-from pipeline.ports import JobFilter, JobStore
+from pipeline.ports import JobFilter, JobStore, LiveNote
 from tests.fakes.interposed import interposed
+from tests.fakes.live_notes import FakeLiveNotes
 from tests.fakes.world import World
 
 pytestmark = pytest.mark.unit
@@ -61,6 +64,32 @@ async def test_a_bulk_cancel_ends_what_waits_and_what_runs_and_nothing_else(worl
     }  # fmt: skip
     (record,) = await world.store.executions(jobs[State.RUNNING])
     assert record.outcome is Outcome.CANCELLED
+
+
+async def test_a_bulk_cancel_nudges_each_worker_once_if_redis_is_there(world: World) -> None:
+    for number in range(3):
+        await world.ready()
+        await world.run(f"lease-{number}", worker=f"w{number % 2}")
+    await bulk(world).cancel(EVERYTHING, MANY)
+    for worker in ("w0", "w1"):
+        await asyncio.wait_for(world.queue.await_nudge(worker), 5)
+    running = await world.running("lease-3")
+    world.queue.go_down()
+    await bulk(world).cancel(EVERYTHING, MANY)
+    assert (await world.job(running.id)).state is State.CANCELLED
+
+
+async def test_what_a_cancelled_attempt_had_told_stands_in_its_record(world: World) -> None:
+    notes = FakeLiveNotes()
+    many = Bulk(world.store, world.queue, world.clock, timedelta(seconds=20), notes)
+    one, other = await world.running("lease-1"), await world.running("lease-2")
+    for job in (one, other):
+        await notes.tell({(job.id, job.attempt): LiveNote(log="a line\n")}, timedelta(1))
+    await operator.cancel(one.id, world.store, world.clock, notes=notes)
+    await many.cancel(EVERYTHING, MANY)
+    for job in (one, other):
+        (record,) = await world.store.executions(job.id)
+        assert (record.outcome, record.report) == (Outcome.CANCELLED, {"log": "a line\n"})
 
 
 async def test_a_bulk_retry_takes_the_dead_and_the_cancelled(world: World) -> None:
@@ -200,6 +229,55 @@ async def test_h9_a_job_that_passes_between_two_lists_is_found_at_the_next_look(
     store: Any = Between()
     assert await bulk(world, store).cancel(EVERYTHING, MANY) == Tally(2, 2, complete=True)
     assert await world.state(job.id) is State.CANCELLED
+
+
+class Evasive:
+    """A job that runs whenever what waits is cancelled, and waits whenever what runs is."""
+
+    def __init__(self, world: World, times: int) -> None:
+        self._world = world
+        self._times = times
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._world.store, name)
+
+    async def cancel_waiting_many(self, job_ids: Sequence[str], wanted: JobFilter) -> int:
+        if self._times:
+            await self._world.dispatched()
+            assert await self._world.run(f"evasive-{self._times}")
+        return await self._world.store.cancel_waiting_many(job_ids, wanted)
+
+    async def get_many(self, job_ids: Sequence[str]) -> Any:
+        found = await self._world.store.get_many(job_ids)
+        if self._times:
+            self._times -= 1
+            (job,) = found.values()
+            await self._world.ended(job, BOOM)
+        return await self._world.store.get_many(job_ids)
+
+
+async def test_h9_nothing_is_left_that_was_and_still_is_what_was_asked_for(world: World) -> None:
+    """It evades a cancel again and again, and nothing else happens meanwhile."""
+    job_id = await world.ready(retry={"base": 0, "max_attempts": 1000})
+    store: Any = Evasive(world, times=5)
+    assert await bulk(world, store).cancel(EVERYTHING, MANY) == Tally(1, 1, complete=True)
+    assert await world.state(job_id) is State.CANCELLED
+
+
+async def test_what_evades_for_ever_is_told_not_waited_for(world: World) -> None:
+    await world.ready(retry={"base": 0, "max_attempts": 1000})
+    store: Any = Evasive(world, times=10_000)
+    assert await bulk(world, store).cancel(EVERYTHING, MANY) == Tally(1, 0, complete=False)
+
+
+async def test_a_limit_that_is_just_enough_is_no_reason_to_say_that_there_are_more(
+    world: World,
+) -> None:
+    for _ in range(7):
+        await world.stored(delay=60)
+    assert await bulk(world).count(Event.CANCEL, EVERYTHING, 7) == Tally(7, 0, complete=True)
+    assert await bulk(world).count(Event.CANCEL, EVERYTHING, 6) == Tally(6, 0, complete=False)
+    assert await bulk(world).cancel(EVERYTHING, 7) == Tally(7, 7, complete=True)
 
 
 async def test_a_success_that_is_recorded_first_stands_and_is_told(world: World) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from infra.cli import many, with_bare_wait
 from infra.cli.client import Gateway, in_words
+from infra.cli.flags import seconds, value
 from infra.cli.output import Format, cell, emit_list, emit_one
 from infra.cli.queue import rate_of
-from infra.cli.submit import seconds, value
 from infra.cli.waiting import check_outcome
 from infra.exits import CommandFailed, Exit
 

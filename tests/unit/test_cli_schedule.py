@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from infra.cli import schedule
-from infra.cli.submit import seconds
+from infra.cli.flags import of_one_kind, seconds
 from infra.exits import CommandFailed, Exit
 
 
@@ -22,7 +22,7 @@ def test_a_new_rule_takes_the_place_of_the_other_kind() -> None:
 
 
 def test_a_new_kind_of_job_takes_the_place_of_the_one_that_was_there() -> None:
-    assert schedule._of_one_kind({"command": "true", "queue": "q"}) == {
+    assert of_one_kind({"command": "true", "queue": "q"}) == {
         "command": "true",
         "queue": "q",
         "http": None,
@@ -30,8 +30,8 @@ def test_a_new_kind_of_job_takes_the_place_of_the_one_that_was_there() -> None:
         "task": None,
         "payload": None,
     }
-    assert "payload" not in schedule._of_one_kind({"task": "reports.nightly"})
-    assert schedule._of_one_kind({"priority": 9}) == {"priority": 9}
+    assert "payload" not in of_one_kind({"task": "reports.nightly"})
+    assert of_one_kind({"priority": 9}) == {"priority": 9}
 
 
 def test_an_edit_that_names_nothing_is_a_usage_error() -> None:

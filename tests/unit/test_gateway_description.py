@@ -190,6 +190,8 @@ async def test_an_empty_object_is_nothing(world: GatewayWorld, path: str) -> Non
     [
         *(f"/api/jobs/{word}" for word in ("batch", "cancel", "delete", "retry")),
         "/jobs/batch",
+        "/api/workers/register",
+        "/workers/heartbeat",
         "/api/schedules/preview",
         "/api/schedules/forecast",
     ],

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 import pytest_asyncio
 
 from pipeline.domain.execution import ErrorInfo, Failed, Succeeded
-from tests.builders import a_claim
+from tests.builders import a_claim, an_execution
 from tests.fakes.clock import START, SeededChance
 from tests.gateway_world import GatewayWorld, gateway_world
 
@@ -98,10 +99,27 @@ async def test_an_etag_stays_while_the_job_does(world: GatewayWorld) -> None:
     job_id = await world.submitted(delay=60)
     first = (await world.get(f"/api/jobs/{job_id}")).headers["etag"]
     assert (await world.get(f"/api/jobs/{job_id}", if_none_match=first)).status == 304
+    assert (await world.get(f"/api/jobs/{job_id}", if_none_match="*")).status == 304
     await world.post(f"/api/jobs/{job_id}/cancel")
     changed = await world.get(f"/api/jobs/{job_id}", if_none_match=first)
     assert changed.status == 200
     assert changed.headers["etag"] != first
+
+
+@pytest.mark.parametrize("path", ["/api/jobs", "/jobs", "/api/schedules"])
+async def test_a_parameter_that_is_said_twice_is_refused_and_not_dropped(
+    world: GatewayWorld, path: str
+) -> None:
+    """Whoever asks for two queues would get the jobs of one, and take them for all."""
+    answer = await world.get(f"{path}?q=a&limit=5&q=b")
+    assert (answer.status, answer.pointers) == (422, ["/q"])
+    assert (await world.get(f"{path}?q=a&limit=5")).status == 200
+
+
+async def test_states_may_be_several(world: GatewayWorld) -> None:
+    await world.submitted(delay=60)
+    page = (await world.get("/api/jobs?status=pending&status=dead")).json
+    assert len(page["items"]) == 1
 
 
 async def test_a_job_accepted_a_moment_ago_is_waited_for(world: GatewayWorld) -> None:
@@ -260,6 +278,35 @@ async def test_a_dead_job_is_retried(world: GatewayWorld) -> None:
     answer = await world.post(f"/api/jobs/{job.id}/retry")
     assert (answer.status, answer.json["status"]) == (200, "pending")
     assert (answer.json["attempt"], answer.json["failures"]) == (1, 0)
+
+
+async def test_many_attempts_come_in_pages(world: GatewayWorld) -> None:
+    """The one that runs has no record yet; twelve come after two, though not as text."""
+    job = replace(await world.started(), attempt=13)
+    world.store.jobs[job.id] = job
+    await world.store.record([an_execution(replace(job, attempt=n)) for n in range(1, 13)])
+    seen, path = [], f"/api/jobs/{job.id}/executions?limit=5"
+    page = (await world.get(path)).json
+    while True:
+        seen += [each["attempt"] for each in page["items"]]
+        if page["next_cursor"] is None:
+            break
+        page = (await world.get(f"{path}&cursor={page['next_cursor']}")).json
+    assert seen == list(range(1, 13))
+    assert len((await world.get(path.partition("?")[0])).json["items"]) == 12
+
+
+@pytest.mark.parametrize(
+    ("asked", "pointer"),
+    [("cursor=-1", "/cursor"), ("cursor=x", "/cursor"), ("cursor=" + "9" * 30, "/cursor"),
+     ("limit=501", "/limit"), ("limit=0", "/limit"), ("n=1", "/n")],
+)  # fmt: skip
+async def test_what_is_no_page_of_attempts_is_refused(
+    world: GatewayWorld, asked: str, pointer: str
+) -> None:
+    job = await world.ended()
+    answer = await world.get(f"/api/jobs/{job.id}/executions?{asked}")
+    assert (answer.status, answer.pointers) == (422, [pointer])
 
 
 async def test_a_waiting_job_is_not_retried(world: GatewayWorld) -> None:

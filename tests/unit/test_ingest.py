@@ -259,6 +259,34 @@ async def test_the_same_body_twice_under_one_key_is_one_job_and_no_conflict(door
     assert [reply["ids"] for reply in door.replies()] == [[id_of_key("k")]] * 2
 
 
+async def test_the_key_of_a_deleted_job_is_refused_as_over_http(door: Door) -> None:
+    """Answered as accepted it would name a job that is not there, and that nobody will ever run."""
+    door.foreign({"payload": 1}, message_id="k")
+    await door.ingest().step()
+    assert await door.store.bury(id_of_key("k"))
+    door.foreign({"payload": 1}, message_id="k", reply_to="r")
+    await door.ingest().step()
+    (reply,) = door.replies()
+    assert (reply["accepted"], reply["ids"]) == (0, [])
+    assert [(each["index"], each["code"]) for each in reply["rejected"]] == [(0, "deleted")]
+    assert door.reasons == ["deleted"]
+
+
+async def test_a_copy_of_what_the_gateway_accepted_is_not_parked_when_the_job_was_deleted(
+    door: Door,
+) -> None:
+    """Ingest dies before the ack, the job is deleted, the message comes again: it is not lost."""
+    sent = a_submission(at=door.now, keyed=True)
+    door.own(sent)
+    with pytest.raises(Died):
+        await door.ingest(mailbox=interposed(door.mailbox, "ack", before=die)).step()
+    assert await door.store.bury(sent.id)
+    door.mailbox.lose_connection()
+    await door.ingest().step()
+    assert not door.mailbox.parked
+    assert door.mailbox.waiting == 0
+
+
 async def test_a_job_that_runs_already_is_not_put_into_redis_again(door: Door) -> None:
     sent = a_submission(at=door.now)
     door.own(sent)

@@ -14,8 +14,9 @@ from pipeline.ports import JobStore, Stored
 from pipeline.watchers import sweeper
 from pipeline.watchers.sweeper import Sweeper
 from tests.builders import a_submission, an_execution
-from tests.fakes.clock import SeededChance
+from tests.fakes.clock import ManualClock, SeededChance
 from tests.fakes.interposed import Died, die, interposed
+from tests.fakes.job_store import FakeJobStore
 from tests.fakes.world import World
 
 pytestmark = pytest.mark.unit
@@ -141,7 +142,7 @@ async def test_a_pass_is_short_and_the_next_one_goes_on(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Set up on years of history, a sweep that goes on until all is gone would hold a stop up."""
-    monkeypatch.setattr(sweeper, "_PASS_SECONDS", 0.2)
+    monkeypatch.setattr(sweeper, "_PASS_SECONDS", 0.02)
     for _ in range(3_000):
         await world.store.cancel_waiting(await world.stored())
     world.clock.advance(DAY)
@@ -157,7 +158,7 @@ async def test_what_a_pass_has_left_is_gone_on_with_before_the_next_period(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else a watcher could bury only so many a period, and fall behind the jobs of today."""
-    monkeypatch.setattr(sweeper, "_PASS_SECONDS", 0.2)
+    monkeypatch.setattr(sweeper, "_PASS_SECONDS", 0.02)
     for _ in range(6_000):
         await world.store.cancel_waiting(await world.stored())
     world.clock.advance(DAY)
@@ -170,6 +171,39 @@ async def test_what_a_pass_has_left_is_gone_on_with_before_the_next_period(
     loop.stop()
     await world.clock.run(12)
     await running
+
+
+class Endless(FakeJobStore):
+    """There is always more of what succeeded; each batch of anything takes a while."""
+
+    batches: list[State]
+    manual: ManualClock
+
+    async def bury_ended(self, state: State, older_than: timedelta, limit: int) -> int:
+        self.batches.append(state)
+        self.manual.advance(0.3)
+        found = await super().bury_ended(state, older_than, limit)
+        return limit if state is State.SUCCEEDED else found
+
+
+async def batches_of_a_pass(world: World) -> list[State]:
+    store = Endless(world.clock)
+    store.batches, store.manual = [], world.clock
+    await swept(world, RETENTION, store)
+    return store.batches
+
+
+async def test_what_never_comes_to_its_end_does_not_keep_the_others_from_theirs(
+    world: World,
+) -> None:
+    """One state that is buried as fast as jobs end in it would be the only one ever swept."""
+    assert State.DEAD in await batches_of_a_pass(world)
+
+
+async def test_a_sweep_rests_in_proportion_to_what_it_has_done(world: World) -> None:
+    """A third of the time belongs to others, also where a batch takes long: of the two seconds, 1.4
+    are left for work, in batches of 0.3, and the one that is begun is finished."""
+    assert len(await batches_of_a_pass(world)) == 5
 
 
 async def test_a_job_redriven_under_the_sweep_stays(world: World) -> None:
