@@ -19,7 +19,8 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from pipeline.domain.cron_flaw import flaw_of
+from pipeline.domain.cron_flaw import flaw_of, long_step_of
+from pipeline.domain.cron_words import in_words
 
 _NICKNAMES = {
     "@yearly": "0 0 1 1 *",
@@ -72,7 +73,7 @@ class Cron:
 
     def in_words(self) -> str:
         """The expression as a sentence, without the zone."""
-        return CronSim(self.fields, _EPOCH).explain()
+        return in_words(self.fields)
 
     def next_after(self, instant: datetime) -> datetime | None:
         """The first fire time later than `instant`; None if there is none within fifty years."""
@@ -202,6 +203,8 @@ def read_cron(
         raise ValueError(flaw_of(fields) or _why_not(fields, error)) from None
     except StopIteration:
         raise ValueError("it never fires: there is no such date") from None
+    if flaw := long_step_of(fields):
+        raise ValueError(flaw)
     return Cron(text, fields, zone, gap, repeat)
 
 

@@ -1,6 +1,8 @@
 """Why a cron expression is refused: which word of it, and what may stand there.
 
-Asked only about an expression that cronsim has refused; what it takes is not judged here. Pure.
+`flaw_of` is asked only about an expression that cronsim has refused. What it takes is refused here
+for one thing: a step beyond its field. `*/90` would fire at minute 0 alone, and nobody who writes
+it means that. Pure.
 """
 
 import re
@@ -21,6 +23,8 @@ class _Field:
     most: int
     names: Mapping[str, int] = field(default_factory=dict)
     words: tuple[str, ...] = ()
+    size: int = field(kw_only=True)
+    """How many moments it tells apart."""
 
     @property
     def allowed(self) -> str:
@@ -31,11 +35,11 @@ class _Field:
 
 
 _FIELDS = (
-    _Field("minute", 0, 59),
-    _Field("hour", 0, 23),
-    _Field("day-of-month", 1, 31, words=("L", "LW")),
-    _Field("month", 1, 12, {name: number for number, name in enumerate(_MONTHS, 1)}),
-    _Field("day-of-week", 0, 7, {name: number for number, name in enumerate(_DAYS)}),
+    _Field("minute", 0, 59, size=60),
+    _Field("hour", 0, 23, size=24),
+    _Field("day-of-month", 1, 31, words=("L", "LW"), size=31),
+    _Field("month", 1, 12, {name: number for number, name in enumerate(_MONTHS, 1)}, size=12),
+    _Field("day-of-week", 0, 7, {name: number for number, name in enumerate(_DAYS)}, size=7),
 )
 
 
@@ -46,6 +50,17 @@ def flaw_of(fields: str) -> str | None:
         for term in text.split(","):
             for flaw in _flaws(term, which):
                 return f"bad {which.name}: {flaw}"
+    return None
+
+
+def long_step_of(fields: str) -> str | None:
+    """A step that leaves the field at once, of an expression that is fine otherwise."""
+    for which, text in zip(_FIELDS, fields.split(), strict=True):
+        for term in text.split(","):
+            step = term.partition("/")[2]
+            if step and int(step) > which.size:
+                why = f"the step of {term!r} is more than {which.size}: say it with every"
+                return f"bad {which.name}: {why}"
     return None
 
 

@@ -9,7 +9,7 @@ foreseen, each fire counts as a job. The current minute is counted whole. Pure.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise, takewhile
 from zoneinfo import ZoneInfo
 
@@ -20,6 +20,7 @@ MINUTES = 24 * 60
 _MINUTE, _SECOND, _MS = timedelta(minutes=1), timedelta(seconds=1), timedelta(milliseconds=1)
 _US = timedelta(microseconds=1)
 _MINUTE_US = 60_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,11 @@ class Forecast:
             total = [one + other for one, other in zip(total, spread(fires, jitter), strict=True)]
         return total
 
+    @property
+    def rules(self) -> int:
+        """How many different ones there are: each is reckoned once."""
+        return len(self._groups)
+
     # -- which fire alike
 
     def _alike(self, schedule: Schedule) -> _Alike:
@@ -72,6 +78,7 @@ class Forecast:
         first = max(self.start, spec.start_at or schedule.created_at + _MS)
         last = min(self.end, (spec.end_at or self.end) + _MS)
         if spec.cron is not None:
+            first = _whole_minute_up(first)
             return _Alike(self._cron(schedule, spec.cron), first, last, spec.jitter)
         rule = schedule.rule
         assert isinstance(rule, Every)
@@ -137,6 +144,11 @@ def spread(fires: Sequence[int], jitter: float) -> list[float]:
             jobs[minute] += fires[ended] * rest / jitter
         jobs[minute] += rate
     return [max(0.0, round(count, 9)) for count in jobs]
+
+
+def _whole_minute_up(instant: datetime) -> datetime:
+    """Cron fires in whole minutes: thousands made within one minute fire alike."""
+    return instant + (_EPOCH - instant) % _MINUTE
 
 
 def _without_text(spec: ScheduleSpec, text: str, seed: str) -> Cron:

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
 
+from pipeline.domain import spans
 from pipeline.domain.cron import Cron, Gap, Repeat
 from pipeline.domain.job import LAST_INSTANT
 from pipeline.domain.schedule import Rule, Schedule
@@ -123,7 +124,7 @@ def _notes(rule: Rule, at: datetime, changes: Sequence[ClockChange]) -> list[str
 
 def _spread(jitter: float) -> list[str]:
     """Which moment it is, is drawn with the schedule's id: one that is not stored has none."""
-    return [f"its job is due up to {jitter:g} seconds later (jitter)"] if jitter else []
+    return [f"its job is due up to {spans.in_words(jitter)} later (jitter)"] if jitter else []
 
 
 def _missing(rule: Cron, change: ClockChange, at: datetime) -> str | None:

@@ -24,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from pipeline.domain import spans
 from pipeline.domain.cron import Cron, Gap, Repeat, read_cron
 from pipeline.domain.identity import id_of_fire
 from pipeline.domain.instants import whole_ms_down, whole_ms_up
@@ -140,8 +141,7 @@ class Every:
 
     def in_words(self) -> str:
         """As a sentence."""
-        seconds = self.period.total_seconds()
-        return "Every second" if seconds == 1 else f"Every {seconds:g} seconds"
+        return f"Every {spans.each(self.period.total_seconds())}"
 
 
 Rule = Cron | Every
@@ -185,7 +185,8 @@ class Schedule:
 
     def in_words(self) -> str:
         """The rule as a sentence, and the jitter."""
-        spread = f", each up to {self.spec.jitter:g} seconds later" if self.spec.jitter else ""
+        jitter = self.spec.jitter
+        spread = f", each up to {spans.in_words(jitter)} later" if jitter else ""
         return self.rule.in_words() + spread
 
     def next_after(self, instant: datetime) -> datetime | None:

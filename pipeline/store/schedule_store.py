@@ -21,9 +21,9 @@ from pipeline.ports import Advance, Chance, Clock, Position, SchedulePage, Skipp
 from pipeline.store import schedule_documents as documents
 from pipeline.store.connect import Database, Document, failed_writes, translated
 from pipeline.store.documents import to_job
+from pipeline.store.job_query import starting
 from pipeline.telemetry import log
 
-_AFTER_EVERY_CHARACTER = "\U0010ffff"
 _VISIBLE = sorted(state.value for state in VISIBLE_STATES)
 _UNFINISHED = sorted(state.value for state in VISIBLE_STATES - FINAL_STATES)
 _DRAWN_FROM = 5
@@ -265,7 +265,7 @@ def _look_at(advance: Advance, look_again_at: datetime) -> datetime | None:
 def _query(after: Position | None, q: str | None) -> Document:
     query: Document = {}
     if q:
-        query["spec.name"] = {"$gte": q, "$lt": q + _AFTER_EVERY_CHARACTER}
+        query["spec.name"] = starting(q)
     if after is not None:
         query["$or"] = [
             {"created_at": {"$lt": after[0]}},

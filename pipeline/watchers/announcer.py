@@ -10,7 +10,8 @@ up to `MOST_LAG`: a burst of jobs does not pay for events that nobody hears.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 
@@ -24,8 +25,8 @@ LIMIT = 1_000
 MOST_LAG = timedelta(seconds=10)
 NAME = "announcer"
 _AT_ONCE = 200
-_KEEP_SECONDS = 4.0
-_OFFER_SECONDS = 5.0
+_KEEP_SECONDS = 1.5
+_OFFER_SECONDS = 2.0
 _RETRY_SECONDS = 1.0
 _GATHERING_SECONDS = 0.5
 _UNHURRIED_SECONDS = 2.0
@@ -43,13 +44,12 @@ class Announcer:
         self._chance = chance
         self._history = History()
         self._holds = False
-        self._kept_at = 0.0
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
         """Return after `stop`, when the round under way is done and the right is given up."""
         while not self._stopping.is_set():
-            await self._rest(await self._tried())
+            await self._rest(await self._tried(), self._stopping)
         try:
             await self._feed.let_go()
         except Unavailable as error:
@@ -67,13 +67,13 @@ class Announcer:
             if not self._holds:
                 return _OFFER_SECONDS * (0.5 + self._chance.lot() / 2)
             _log.info("events.held", next="telling what happens")
-        self._kept_at = self._clock.monotonic()
         try:
             changes = await self._feed.read(LIMIT)
         except HistoryLost as error:
             await self._start_over(error)
             return 0.0
-        heard = await self._tell(changes)
+        async with self._right_kept():
+            heard = await self._tell(changes)
         await self._mark()
         return self._rest_after(changes, heard)
 
@@ -86,19 +86,30 @@ class Announcer:
         heard = 0
         for begin in range(0, len(events), _AT_ONCE):
             heard += await self._publish(events[begin : begin + _AT_ONCE])
-            await self._keep()
         return heard
 
-    async def _keep(self) -> None:
-        """Telling may take longer than the right lasts: where each event has to wait for the last.
+    @asynccontextmanager
+    async def _right_kept(self) -> AsyncIterator[None]:
+        """Telling may take longer than the right lasts, and the next holder would come no further.
 
-        Without this the next holder would come as far, and the one after him.
+        Ends before the bookmark is moved: a feed writes one thing at a time under its right.
         """
-        if self._clock.monotonic() - self._kept_at < _KEEP_SECONDS:
-            return
-        self._kept_at = self._clock.monotonic()
-        if not await self._feed.hold():
-            raise Unavailable("MongoDB", "the right to tell of events was lost")
+        told = asyncio.Event()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._keep(told))
+                try:
+                    yield
+                finally:
+                    told.set()
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+
+    async def _keep(self, told: asyncio.Event) -> None:
+        while not told.is_set():
+            await self._rest(_KEEP_SECONDS, told)
+            if not told.is_set() and not await self._feed.hold():
+                raise Unavailable("MongoDB", "the right to tell of events was lost")
 
     async def _with_errors(self, events: Sequence[JobEvent]) -> Sequence[JobEvent]:
         """A dead job says what it died of."""
@@ -144,14 +155,13 @@ class Announcer:
             next="tells of all jobs that ended meanwhile, goes on from now",
         )
         self._history.forget()
-        told = 0
-        async for batch in self._feed.start_over():
-            told += len(batch)
-            await self._publish(await self._with_errors(batch))
-            if not await self._feed.hold():
-                break
+        ends = 0
+        async with self._right_kept():
+            async for batch in self._feed.start_over():
+                ends += len(batch)
+                await self._publish(await self._with_errors(batch))
         await self._mark()
-        _log.warning("events.started_over", ends=told)
+        _log.warning("events.started_over", ends=ends)
 
     # -- the loop --------------------------------------------------------------------------
 
@@ -169,16 +179,17 @@ class Announcer:
         self._history.forget()
         return _RETRY_SECONDS * (0.5 + self._chance.lot() / 2)
 
-    async def _rest(self, seconds: float) -> None:
+    async def _rest(self, seconds: float, until: asyncio.Event) -> None:
+        """So long, or until that has happened."""
         if seconds == 0.0:
             return
         timer = asyncio.ensure_future(self._clock.sleep(seconds))
-        stopped = asyncio.ensure_future(self._stopping.wait())
+        happened = asyncio.ensure_future(until.wait())
         try:
-            await asyncio.wait({timer, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({timer, happened}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             timer.cancel()
-            stopped.cancel()
+            happened.cancel()
 
 
 def _with_error(event: JobEvent, errors: Mapping[tuple[str, int], EventError]) -> JobEvent:

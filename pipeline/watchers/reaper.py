@@ -16,8 +16,9 @@ from pipeline.domain.errors import Unavailable
 from pipeline.domain.execution import ErrorInfo, Execution, Lost, conclude
 from pipeline.domain.job import Job
 from pipeline.domain.states import State
-from pipeline.ending import end
+from pipeline.ending import end, told_by
 from pipeline.ports import (
+    NOTHING_TOLD,
     Chance,
     Clock,
     Death,
@@ -25,6 +26,7 @@ from pipeline.ports import (
     Incarnation,
     JobStore,
     LeaseQueue,
+    LiveNotes,
 )
 from pipeline.telemetry import REAPED, log
 from pipeline.watchers.loop import Loop
@@ -46,7 +48,15 @@ class _Sighting:
 class Reaper:
     """Reaps a queue only after it has seen the same Redis for one `lease` (H21)."""
 
-    def __init__(self, store: JobStore, queue: LeaseQueue, clock: Clock, lease: timedelta) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        queue: LeaseQueue,
+        clock: Clock,
+        lease: timedelta,
+        notes: LiveNotes = NOTHING_TOLD,
+    ) -> None:
+        self._notes = notes
         self._store = store
         self._queue = queue
         self._clock = clock
@@ -118,19 +128,32 @@ class Reaper:
             for lease in others
             if lease.job_id in jobs and jobs[lease.job_id].state is State.RUNNING
         ]
-        await lose(running, self._store, self._queue, self._clock)
+        await lose(running, self._store, self._queue, self._clock, self._notes)
         REAPED.labels("dropped").inc(await self._queue.drop(name, others) if others else 0)
 
 
 async def lose(
-    jobs: Sequence[Job], store: JobStore, queue: LeaseQueue, clock: Clock
+    jobs: Sequence[Job],
+    store: JobStore,
+    queue: LeaseQueue,
+    clock: Clock,
+    notes: LiveNotes = NOTHING_TOLD,
 ) -> Sequence[Execution]:
-    """Insert `lost` for these running attempts and settle by what stands, whoever wrote it."""
+    """Insert `lost` for these running attempts and settle by what stands, whoever wrote it.
+
+    What they told last is in `notes`; it was for their worker to record it.
+    """
     if not jobs:
         return []
     deaths = await _deaths(jobs, queue)
+    told = await told_by(jobs, notes)
     records = [
-        conclude(job, _lost(job, deaths.get(job.worker or "")), finished_at=clock.now(), lot=0.0)
+        conclude(
+            job,
+            _lost(job, deaths.get(job.worker or ""), told.get(job.id, {})),
+            finished_at=clock.now(),
+            lot=0.0,
+        )
         for job in jobs
     ]
     standing = await end(records, [], store, queue)
@@ -150,12 +173,12 @@ async def _deaths(jobs: Sequence[Job], queue: LeaseQueue) -> Mapping[str, Death]
         return {}
 
 
-def _lost(job: Job, death: Death | None) -> Lost:
+def _lost(job: Job, death: Death | None, told: dict[str, Any]) -> Lost:
     """Who ran beside the job that took the worker down is lost with it, on the same evidence."""
     if death is None:
         text = f"worker {job.worker} was silent for longer than its lease"
-        return Lost(ErrorInfo("lost", text))
-    report: dict[str, Any] = {"worker_pid": death.pid, "worker_host": death.host}
+        return Lost(ErrorInfo("lost", text), told)
+    report: dict[str, Any] = {"worker_pid": death.pid, "worker_host": death.host} | told
     if death.signal is not None:
         how = f"was killed by {death.signal}"
         report["worker_signal"] = death.signal

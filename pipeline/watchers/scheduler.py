@@ -22,6 +22,7 @@ from pipeline.domain.instants import whole_ms_up
 from pipeline.domain.job import Submission
 from pipeline.domain.priority import LOWEST
 from pipeline.domain.schedule import Overlap, Schedule
+from pipeline.ending import nudge
 from pipeline.operator import cancel
 from pipeline.ports import Advance, Chance, Clock, JobStore, LeaseQueue, ScheduleStore, Stored
 from pipeline.telemetry import FIRE_DELAY, FIRED, SKIPPED, log
@@ -168,7 +169,8 @@ class Scheduler:
             if advance.before.spec.overlap is Overlap.REPLACE:
                 for job_id in earlier.get(advance.before.id, ()):
                     with suppress(NotFound, Conflict):  # it has ended by itself
-                        await cancel(job_id, self._jobs, self._clock)
+                        cancelled = await cancel(job_id, self._jobs, self._clock)
+                        await nudge([cancelled], self._queue)
 
     async def _decide_again(
         self, free: Sequence[Advance], earlier: Mapping[str, Sequence[str]], now: datetime

@@ -60,7 +60,7 @@ class World:
     def forget(self, change: Document) -> None:
         """The bookmark names a change that MongoDB does not have.
 
-        A full oplog needs a gigabyte; the server's answer differs in its code alone.
+        A full oplog gives another code; that is `test_oplog_rollover.py`.
         """
         job_id = change["documentKey"]["_id"]
         there, not_there = (text.encode().hex().upper() for text in (job_id, f"f{job_id[1:]}"))

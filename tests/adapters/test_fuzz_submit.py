@@ -239,6 +239,7 @@ async def test_headers_that_no_library_writes_harm_nobody(door: Door) -> None:
 
 
 @pytest.mark.timeout(60 + 3 * _EXAMPLES)
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")  # or it hides what went wrong
 @SETTINGS
 @given(batch=st.lists(messages(), min_size=1, max_size=5))
 async def test_whatever_comes_neighbours_are_stored_and_ingest_lives(

@@ -71,7 +71,7 @@ async def mongodb_world(mongo_url: str) -> AsyncIterator[World]:
 
 
 @pytest.fixture(params=["fake_world", "mongodb_world"])
-def world(request: pytest.FixtureRequest) -> World:
+def world(request: pytest.FixtureRequest, mongo_url: str) -> World:
     found = request.getfixturevalue(request.param)
     assert isinstance(found, World)
     return found
@@ -157,6 +157,17 @@ async def test_a_list_can_be_searched_by_the_start_of_the_name(world: World) -> 
     for q, expected in (("night", [nightly.id]), (".*", []), ("report", [])):
         page = await world.store.list_schedules(10, None, q)
         assert [each.id for each in page.schedules] == expected
+
+
+async def test_the_start_of_a_name_may_be_followed_by_any_character_there_is(world: World) -> None:
+    """Up to the last one of all, after which no other can bound the search."""
+    names = ["a", "a\U0010ffff", "a\U0010ffffb", "a\U0010ffff\U0010ffff", "ab", "b", "\U0010ffff"]
+    for name in names:
+        await world.stored(name=name)
+    for q in ("a", "a\U0010ffff", "\U0010ffff"):
+        page = await world.store.list_schedules(10, None, q)
+        found = sorted(each.spec.name or "" for each in page.schedules)
+        assert found == sorted(name for name in names if name.startswith(q))
 
 
 # -- what is to be looked at

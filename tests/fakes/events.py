@@ -1,7 +1,7 @@
 """A feed and an outlet of events in memory, with what a test wants to go wrong."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -17,6 +17,7 @@ class Oplog:
     changes: list[Change] = field(default_factory=list)
     bookmark: int = 0
     holder: "FakeEventFeed | None" = None
+    kept: int = 0
     ends: list[JobEvent] = field(default_factory=list)
     lost: bool = False
     errors: dict[tuple[str, int], EventError] = field(default_factory=dict)
@@ -31,6 +32,7 @@ class FakeEventFeed:
 
     async def hold(self) -> bool:
         """Free, or ours already."""
+        self._oplog.kept += self._oplog.holder is self
         if self._oplog.holder is None:
             self._oplog.holder = self
             self.rewind()
@@ -98,11 +100,11 @@ class FakeEventOutlet:
         self.told: list[JobEvent] = []
         self.refuses_after: int | None = None
         self.heard = True
-        self.on_publish: Callable[[], None] = lambda: None
+        self.takes: Callable[[], Awaitable[None]] = _no_time
 
     async def publish(self, events: Sequence[JobEvent]) -> int:
         """One by one."""
-        self.on_publish()
+        await self.takes()
         for event in events:
             if self.refuses_after == 0:
                 raise Unavailable("RabbitMQ", "blocked")
@@ -110,3 +112,7 @@ class FakeEventOutlet:
                 self.refuses_after -= 1
             self.told.append(event)
         return len(events) if self.heard else 0
+
+
+async def _no_time() -> None:
+    """Publishing that takes none."""

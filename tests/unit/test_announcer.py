@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from pipeline.domain.errors import Unavailable
 from pipeline.domain.lifecycle import Change, EventError, JobEvent, Moment
 from pipeline.domain.states import State
+from pipeline.store.event_feed import HOLD
 from pipeline.watchers.announcer import LIMIT, MOST_LAG, Announcer
 from tests.fakes.clock import START, ManualClock, SeededChance
 from tests.fakes.events import FakeEventFeed, FakeEventOutlet, Oplog
@@ -207,22 +209,32 @@ async def test_where_nobody_heard_the_last_ones_the_next_are_gathered(
     assert await announcer.round() == 0
 
 
-async def test_who_tells_for_long_keeps_the_right_and_stops_when_it_is_lost(
+async def test_who_tells_for_long_keeps_the_right_all_the_while(
     oplog: Oplog, outlet: FakeEventOutlet, announcer: Announcer, clock: ManualClock
 ) -> None:
+    """Each publish takes longer than the right lasts: between them would be too late."""
     for number in range(LIMIT):
         happens(oplog, f"job-{number}", state="queued", queue="q", attempt=0)
-    outlet.on_publish = lambda: clock.advance(5.0)
+    outlet.takes = partial(clock.sleep, 9.0)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(announcer.round())
+        for second in range(45):
+            assert oplog.kept >= second * 2 // HOLD.total_seconds()
+            await clock.run(1.0)
+    assert oplog.bookmark == LIMIT
+
+
+async def test_who_has_lost_the_right_while_he_tells_stops_and_moves_no_bookmark(
+    oplog: Oplog, outlet: FakeEventOutlet, announcer: Announcer, clock: ManualClock
+) -> None:
     await announcer.round()
-    assert oplog.bookmark == LIMIT
-
     life_of(oplog, "a")
+    outlet.takes = partial(clock.sleep, 9.0)
+    told = asyncio.ensure_future(announcer.round())
+    await clock.run(1.0)
+    oplog.holder = FakeEventFeed(oplog)
+    await clock.run(3.0)
 
-    def lose() -> None:
-        clock.advance(5.0)
-        oplog.holder = FakeEventFeed(oplog)
-
-    outlet.on_publish = lose
-    with pytest.raises(Unavailable):
-        await announcer.round()
-    assert oplog.bookmark == LIMIT
+    with pytest.raises(Unavailable, match="right to tell"):
+        await told
+    assert (oplog.bookmark, outlet.told) == (0, [])

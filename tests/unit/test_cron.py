@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.domain.cron import Cron, Gap, Repeat, read_cron
+from pipeline.domain.cron_words import spelled_out
 
 pytestmark = pytest.mark.unit
 
@@ -159,6 +160,26 @@ def test_every_change_of_every_zone_agrees_with_walking_the_minutes(data: st.Dat
     assert ours == walked
 
 
+CHOICES = [(None, None), (Gap.SKIP, Repeat.SECOND), (Gap.SHIFT, Repeat.BOTH)]
+
+
+@pytest.mark.timeout(3600)
+def test_in_the_long_form_no_change_of_any_zone_is_left_out(long_form: bool) -> None:
+    """Zones that change at one instant in one way are one; the short form takes some of them."""
+    zones = CHANGING if long_form else CHANGING[::60]
+    changes = {(at, *_offsets(zone, at)): zone for zone in zones for at in transitions(zone)}
+    assert len(changes) > (600 if long_form else 10)
+    for change, zone in list(changes.items())[:: 1 if long_form else 30]:
+        for text, (gap, repeat) in itertools.product(EXPRESSIONS, CHOICES):
+            ours, walked = _window(cron(text, zone, gap=gap, repeat=repeat), change[0])
+            assert ours == walked, (zone, text, gap, repeat)
+
+
+def _offsets(zone: str, at: datetime) -> tuple[timedelta | None, timedelta | None]:
+    before = at - timedelta(seconds=1)
+    return before.astimezone(ZoneInfo(zone)).utcoffset(), at.astimezone(ZoneInfo(zone)).utcoffset()
+
+
 minutes = st.integers(0, 59).map(str) | st.sampled_from(["*", "*/5", "10-20", "0,30", "7/20"])
 hours = st.integers(0, 23).map(str) | st.sampled_from(["*", "*/3", "0-5", "1,2,3"])
 days = st.sampled_from(["*", "1", "15", "*/2", "28-31"])
@@ -255,6 +276,10 @@ def test_an_impossible_expression_is_refused_with_the_reason(text: str, reason: 
         ("0 0 * * fri-mon", "bad day-of-week: the range 'FRI-MON' runs backwards"),
         ("0 0 * * MON#6", "bad day-of-week: in 'MON#6' the week is not a number from 1 to 5"),
         ("0 0 * * 9L", "bad day-of-week: '9' is not between 0 and 7"),
+        ("*/90 * * * *", "bad minute: the step of '*/90' is more than 60: say it with every"),
+        ("0 */36 * * *", "bad hour: the step of '*/36' is more than 24: say it with every"),
+        ("0 0 1-5/40 * *",
+         "bad day-of-month: the step of '1-5/40' is more than 31: say it with every"),
     ],
 )  # fmt: skip
 def test_a_refusal_names_the_word_and_what_may_stand_there(text: str, reason: str) -> None:
@@ -281,6 +306,36 @@ def test_h_spreads_schedules_and_stays_the_same_for_each() -> None:
     minute, step = fields("a", "H/15 * * * *").split()[0].split("-59/")
     assert (int(minute) < 15, step) == (True, "15")
     assert 10 <= int(fields("a", "H(10-12) * * * *").split()[0]) <= 12
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("5/15 * * * *", "At minutes 5, 20, 35, and 50 of every hour"),
+        ("5/15,40 * * * *", "At minutes 5, 20, 35, 40, and 50 of every hour"),
+        ("12-30/9 4 * * *", "At 04:12, 04:21, and 04:30 every day"),
+        ("0 0 * 3/4 *", "At 00:00 every day in March, July, and November"),
+        ("0 0 * * 1/2", "At 00:00 on Sunday, Monday, Wednesday, and Friday"),
+        ("0 0 * * 0,7", "At 00:00 on Sunday"),
+        ("0 0 11,21,22,23,31 * *",
+         "At 00:00 on the 11th, the 21st, the 22nd, the 23rd, and the 31st day of month"),
+        ("*/15 * * * *", "Every 15th minute of every hour"),
+        ("0 0 L * *", "At 00:00 on the last day of every month"),
+        ("0 0 * * 5#2", "At 00:00 on the second Friday of the month"),
+    ],
+)  # fmt: skip
+def test_the_words_name_the_moments_where_a_step_could_be_misread(text: str, words: str) -> None:
+    assert cron(text).in_words() == words
+
+
+@given(minute=minutes, hour=hours, day=days | st.just("L"), weekday=weekdays | st.just("1/2,5#2"))
+def test_what_is_told_in_words_fires_at_the_same_moments(
+    minute: str, hour: str, day: str, weekday: str
+) -> None:
+    rule = cron(f"{minute} {hour} {day} * {weekday}")
+    told = cron(spelled_out(rule.fields))
+    first = [list(itertools.islice(each.fires_after(YEARS[0]), 50)) for each in (rule, told)]
+    assert first[0] == first[1]
 
 
 def test_names_and_words() -> None:

@@ -99,3 +99,21 @@ def test_a_hundred_thousand_schedules_take_a_second_not_minutes() -> None:
         reckoning.add(templates)
     assert sum(reckoning.minutes()) > 1_000_000
     assert time.process_time() - began < 10
+
+
+def test_schedules_that_were_made_within_one_minute_are_reckoned_as_one() -> None:
+    """A thousand imported a moment ago would else be a thousand walks through the day."""
+    step = timedelta(milliseconds=20)
+    fresh = [made(NOW - number * step, cron="*/5 * * * *") for number in range(1, 1000)]
+    reckoning = Forecast(NOW)
+    reckoning.add(fresh)
+    assert reckoning.rules == 1
+    first, *_ = (count for count in reckoning.minutes() if count)
+    assert first == len(fresh)
+
+
+def test_a_fire_in_the_minute_of_the_start_counts_only_after_it() -> None:
+    at_once = made(NOW, cron="* * * * *", start_at="2026-03-28T18:10:00Z")
+    later = made(NOW, cron="* * * * *", start_at="2026-03-28T18:10:00.001Z")
+    assert forecast(at_once)[2:5] == [0, 1, 1]
+    assert forecast(later)[2:5] == [0, 0, 1]

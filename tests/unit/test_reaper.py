@@ -20,10 +20,11 @@ from pipeline.domain.execution import (
 )
 from pipeline.domain.job import Job
 from pipeline.domain.states import State
-from pipeline.ports import Death, JobStore, LeaseQueue, WorkerView
+from pipeline.ports import Death, JobStore, LeaseQueue, LiveNote, Progress, WorkerView
 from pipeline.watchers.reaper import Reaper
 from tests.fakes.clock import SeededChance
 from tests.fakes.interposed import Died, die, interposed
+from tests.fakes.live_notes import FakeLiveNotes
 from tests.fakes.world import LEASE, World, lease_of
 
 pytestmark = pytest.mark.unit
@@ -208,6 +209,24 @@ async def test_a_loss_carries_the_evidence_that_there_is(
     assert message in record.error.message
     assert record.error.detail == "out of memory"
     assert record.report == {"worker_pid": 7, "worker_host": "here"} | report
+
+
+@pytest.mark.parametrize("is_away", [False, True])
+async def test_what_a_lost_attempt_told_last_stands_in_its_record(
+    world: World, is_away: bool
+) -> None:
+    notes = FakeLiveNotes()
+    reaper = Reaper(world.store, world.queue, world.clock, LEASE, notes)
+    await look_for(world, reaper, SECONDS)
+    job = await world.running()
+    told = LiveNote(Progress(0.5, "half"), "the last line\n")
+    await notes.tell({(job.id, job.attempt): told}, LEASE)
+    if is_away:
+        notes.go_down()
+    await run_out(world, reaper)
+    (record,) = await world.store.executions(job.id)
+    expected = {"progress": {"fraction": 0.5, "note": "half"}, "log": "the last line\n"}
+    assert record.report == ({} if is_away else expected)
 
 
 async def test_a_loss_does_not_wait_for_evidence(world: World) -> None:

@@ -111,6 +111,15 @@ async def test_replace_cancels_the_last_run_whether_it_waits_or_runs(world: Worl
     assert record.outcome is Outcome.CANCELLED
 
 
+async def test_replace_nudges_the_worker_of_the_last_run(world: World) -> None:
+    await world.scheduled(overlap="replace")
+    await world.at(START + MINUTE)
+    (job,) = await world.run("lease-1")
+    assert job.worker is not None
+    await world.at(START + 2 * MINUTE)
+    await asyncio.wait_for(world.queue.await_nudge(job.worker), 5)
+
+
 async def test_a_run_that_ends_by_itself_in_this_moment_is_not_in_the_way_of_its_replacement(
     world: World,
 ) -> None:
