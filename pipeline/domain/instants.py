@@ -30,3 +30,8 @@ def to_ms(instant: datetime) -> int:
 def from_ms(ms: int) -> datetime:
     """The instant of Unix milliseconds."""
     return _EPOCH + ms * _MS
+
+
+def from_us(us: int) -> datetime:
+    """The instant of Unix microseconds."""
+    return _EPOCH + timedelta(microseconds=us)

@@ -28,9 +28,10 @@ class Lease:
 class Grant:
     """The reply to a lease call.
 
-    `judged_at` is Redis's clock in the script: every id in `job_ids` was due by it. `next_due_at`
-    is when to look again: the due time of the first delayed job or of the next token that a limit
-    waits for, None if there is neither; `paused` says why nothing came.
+    `judged_at` is Redis's clock in the script, to the microsecond since timers are set by it: every
+    id in `job_ids` was due by it. `next_due_at` is when to look again: the due time of the first
+    delayed job or of the next token that a limit waits for, None if there is neither; `paused` says
+    why nothing came.
     """
 
     job_ids: Sequence[str]

@@ -14,7 +14,7 @@ from datetime import timedelta
 from itertools import chain
 from typing import Self
 
-from pipeline.domain.instants import from_ms
+from pipeline.domain.instants import from_ms, from_us
 from pipeline.domain.job import Entry
 from pipeline.domain.limits import Limit
 from pipeline.ports import (
@@ -143,14 +143,14 @@ class RedisLeaseQueue:
         has no next due time, since nobody should get up for it.
         """
         words: list[Word] = [self._instant(), min(limit, BATCH), ttl // MS, worker, lease_id]
-        now, next_due, word, *job_ids = await self._lease(
+        now_us, next_due, word, *job_ids = await self._lease(
             queue, keys_of(queue).leasing(worker), words
         )
         if word == "unlimited":
             self._limited.pop(queue, None)
         return Grant(
             job_ids=job_ids,
-            judged_at=from_ms(now),
+            judged_at=from_us(now_us),
             next_due_at=None if next_due < 0 else from_ms(next_due),
             paused=word == "paused",
         )

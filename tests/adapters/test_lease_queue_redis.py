@@ -105,6 +105,18 @@ async def _leased(queue: RedisLeaseQueue, lease_id: str) -> Grant | None:
     return grant if grant.job_ids else None
 
 
+async def test_a_grant_tells_the_instant_of_redis_to_the_microsecond(redis_url: str) -> None:
+    async with queue_at(redis_url) as queue:
+        for limits in (NO_LIMIT, Limit(concurrency=5)):
+            await queue.limit("default", limits)
+            before = redis_now(redis_url)
+            told = [(await lease(queue, f"L{number}")).judged_at for number in range(10)]
+            assert before <= told[0]
+            assert told == sorted(told)
+            assert told[-1] <= redis_now(redis_url)
+            assert any(instant.microsecond % 1000 for instant in told)
+
+
 async def test_lease_grant_and_worker_expire_by_themselves(redis_url: str) -> None:
     async with queue_at(redis_url) as queue:
         short = timedelta(milliseconds=200)

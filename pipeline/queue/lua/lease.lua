@@ -2,12 +2,13 @@
 -- The same lease id again gives the same jobs: a lost reply orphans no lease (R8).
 -- KEYS   1 to 7 as in limits.lua  8 this worker's grant  9 paused  10 queue's own limit  11 active
 -- ARGV   1 instant  2 limit (≤ 1000)  3 ttl ms  4 worker  5 lease id
--- Reply  {now ms, next due ms or -1, "open" | "paused", job id, …}; {} if limits are in use:
+-- Reply  {now µs, next due ms or -1, "open" | "paused", job id, …}; {} if limits are in use:
 --        nothing was done, `lease_own` or `lease_limited` does it
 local grant, paused, own, active = unpack(redis.call('MGET', unpack(KEYS, 8, 11)))
 if own or active then return {} end
-local now, limit = now_ms(ARGV[1]), tonumber(ARGV[2])
-local reply, given = {now, -1, paused and 'paused' or 'open'}, 0
+local limit, us = tonumber(ARGV[2]), now_us(ARGV[1])
+local now = math.floor(us / 1000)
+local reply, given = {us, -1, paused and 'paused' or 'open'}, 0
 
 local granted = string.gmatch(grant or '', '%S+')
 if granted() == ARGV[5] then

@@ -2,9 +2,10 @@
 -- KEYS   1 to 11 as in lease.lua
 -- ARGV   1 to 5 as in lease.lua
 -- Reply  as of lease.lua, "unlimited" for "open" where no limit keys are in use any more
-local now, limit = now_ms(ARGV[1]), tonumber(ARGV[2])
+local limit, us = tonumber(ARGV[2]), now_us(ARGV[1])
+local now = math.floor(us / 1000)
 local grant, paused, own, active = unpack(redis.call('MGET', unpack(KEYS, 8, 11)))
-local reply, members, leases = {now, -1, paused and 'paused' or 'open'}, {}, {ids = {}, keys = {}}
+local reply, members, leases = {us, -1, paused and 'paused' or 'open'}, {}, {ids = {}, keys = {}}
 leases.tokens = {}
 local granted = string.gmatch(grant or '', '%S+')
 local room = own and room_of(now, own)

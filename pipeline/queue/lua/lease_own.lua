@@ -5,8 +5,9 @@
 --        keys are: nothing was done, `lease_limited` does it
 local grant, paused, own, active = unpack(redis.call('MGET', unpack(KEYS, 8, 11)))
 if active then return {} end
-local now, limit = now_ms(ARGV[1]), tonumber(ARGV[2])
-local reply, given = {now, -1, paused and 'paused' or own and 'open' or 'unlimited'}, 0
+local limit, us = tonumber(ARGV[2]), now_us(ARGV[1])
+local now = math.floor(us / 1000)
+local reply, given = {us, -1, paused and 'paused' or own and 'open' or 'unlimited'}, 0
 local room = own and room_of(now, own)
 
 local granted = string.gmatch(grant or '', '%S+')

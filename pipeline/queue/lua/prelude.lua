@@ -1,11 +1,13 @@
 -- Stands in front of every script: what they share.
 
--- The instant: Redis's own clock ('', in production), or the one that a test gives.
-local function now_ms(instant)
-  if instant ~= '' then return tonumber(instant) end
+-- The instant: Redis's own clock ('', in production), or the one that a test gives in ms.
+local function now_us(instant)
+  if instant ~= '' then return instant * 1000 end
   local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
+  return time[1] * 1e6 + time[2]
 end
+
+local function now_ms(instant) return math.floor(now_us(instant) / 1000) end
 
 -- pipeline/domain/priority.py: ready_score.
 local function ready_score(priority, due) return (9 - priority) * 1e13 + due end
