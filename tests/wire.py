@@ -19,6 +19,10 @@ METHOD, HEADER, BODY = 1, 2, 3
 FRAME_BYTES = 131_072 - 8
 
 
+class Refused(AssertionError):
+    """The broker closed the channel instead of taking what it was sent; there is a new one."""
+
+
 class Wire:
     """A connection with one channel, in confirm mode."""
 
@@ -34,6 +38,9 @@ class Wire:
         self._send(spec.Connection.TuneOk(2047, 131_072, 0), 0)
         self._send(spec.Connection.Open(unquote(parts.path[1:]) or "/"), 0)
         self._expect(spec.Connection.OpenOk)
+        self._open_channel()
+
+    def _open_channel(self) -> None:
         self.call(spec.Channel.Open())
         self.call(spec.Confirm.Select())
 
@@ -74,7 +81,11 @@ class Wire:
 
     def _expect(self, kind: type[Frame]) -> Any:
         _, _, method = pamqp.frame.unmarshal(self._frame(METHOD))
-        if isinstance(method, spec.Channel.Close | spec.Connection.Close):
+        if isinstance(method, spec.Channel.Close):
+            self._send(spec.Channel.CloseOk(), 1)
+            self._open_channel()
+            raise Refused(f"{method.reply_code} {method.reply_text}")
+        if isinstance(method, spec.Connection.Close):
             raise AssertionError(f"the broker closed it: {method.reply_code} {method.reply_text}")
         assert isinstance(method, kind), method
         return method

@@ -35,7 +35,7 @@ from tests.fakes.lease_queue import FakeLeaseQueue
 from tests.fields import properties
 from tests.servers import Servers
 from tests.support import eventually
-from tests.wire import Wire, wire
+from tests.wire import Refused, Wire, wire
 
 CODES = {"malformed", "invalid", "too_large", "conflict"}
 MEDIA = ["application/json", "application/cloudevents+json",
@@ -70,6 +70,13 @@ class Door:
         key: str = "job.submit",
     ) -> None:
         await asyncio.to_thread(self.client.publish, exchange, key, raw, body)
+
+    async def send_if_taken(self, **message: Any) -> None:
+        """A `CC` that is no list RabbitMQ refuses at its own door: its sender's channel closes."""
+        try:
+            await self.send(**message)
+        except Refused as refusal:
+            assert "unacceptable_type_in_header" in str(refusal)
 
     async def neighbour(self) -> str:
         """A good job; its id."""
@@ -202,6 +209,13 @@ async def test_seventeen_megabytes_are_parked_in_one_piece(door: Door) -> None:
     assert (parked.notes["code"], len(parked.body)) == ("too_large", len(body))
 
 
+async def test_a_message_that_rabbitmq_refuses_harms_nobody(door: Door) -> None:
+    raw = properties_from_json({}, {"CC": 1.5})
+    await door.between_neighbours(partial(door.send_if_taken, body=b"{}", raw=raw))
+    with pytest.raises(Refused, match="unacceptable_type_in_header"):
+        await door.send(b"{}", raw)
+
+
 async def test_a_bad_element_among_good_ones_is_parked_alone(door: Door) -> None:
     good = json.dumps({"payload": 1, "delay": 3600}).encode()
     for number, bad in enumerate((b"5", b'{"queue": "-"}', b'{"payload": 9223372036854775808}')):
@@ -245,8 +259,8 @@ async def test_headers_that_no_library_writes_harm_nobody(door: Door) -> None:
 async def test_whatever_comes_neighbours_are_stored_and_ingest_lives(
     door: Door, batch: list[dict[str, Any]]
 ) -> None:
-    """Every message ends stored or parked, and each reason is one of ours."""
-    await door.between_neighbours(*(partial(door.send, **message) for message in batch))
+    """Every message that RabbitMQ takes ends stored or parked, each reason is one of ours."""
+    await door.between_neighbours(*(partial(door.send_if_taken, **message) for message in batch))
     parked = await door.parked()
     assert {each.notes["code"] for each in parked} <= CODES
     assert all(each.notes["error"] for each in parked)
