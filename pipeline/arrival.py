@@ -5,14 +5,12 @@ what is due, the dispatcher finds the rest at its next poll (R4, R10).
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pipeline.domain.errors import Unavailable
 from pipeline.domain.job import Entry
-from pipeline.ports import LeaseQueue
+from pipeline.ports import SOON, LeaseQueue
 from pipeline.telemetry import log
-
-_SOON = timedelta(seconds=10)
 
 _log = log(__name__)
 
@@ -21,7 +19,7 @@ async def announce(entries: Sequence[Entry], now: datetime, queue: LeaseQueue) -
     """Add what was due by `now`, and so was stored as `queued`; wake a dispatcher for what soon
     is."""
     due = [entry for entry in entries if entry.due_at <= now]
-    soon = any(now < entry.due_at <= now + _SOON for entry in entries)
+    soon = any(now < entry.due_at <= now + SOON for entry in entries)
     try:
         if due:
             await queue.add(due)

@@ -8,18 +8,14 @@ running: the reaper removes it. So every step may be repeated by anyone.
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
 from typing import Any
 
 from pipeline.domain.errors import Unavailable
 from pipeline.domain.execution import Execution
 from pipeline.domain.job import Job
 from pipeline.domain.states import TRANSITIONS, State
-from pipeline.ports import JobStore, Lease, LeaseQueue, LiveNotes
+from pipeline.ports import SOON, JobStore, Lease, LeaseQueue, LiveNotes
 from pipeline.telemetry import log
-
-_SOON = timedelta(seconds=10)
-"""Due again this soon: a dispatcher should look now and not at its next poll."""
 
 _log = log(__name__)
 
@@ -68,4 +64,4 @@ async def _leave(standing: Sequence[Execution], leases: Sequence[Lease], queue: 
 def _is_soon_due(execution: Execution) -> bool:
     decision = execution.decision
     leads_to = TRANSITIONS[State.RUNNING, decision.event]
-    return leads_to is State.PENDING and decision.delay <= _SOON
+    return leads_to is State.PENDING and decision.delay <= SOON

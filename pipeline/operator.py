@@ -15,14 +15,12 @@ from pipeline.domain.job import Job
 from pipeline.domain.job_change import changed
 from pipeline.domain.states import FINAL_STATES, Event, State, sources_of
 from pipeline.ending import told_by
-from pipeline.ports import NOTHING_TOLD, Clock, JobStore, LeaseQueue, LiveNotes
+from pipeline.ports import NOTHING_TOLD, SOON, Clock, JobStore, LeaseQueue, LiveNotes
 
 _LOOKS, _AT_ONCE = 20, 6
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5
 """Seconds; all looks together take about four."""
 
-_SOON = timedelta(seconds=10)
-"""Due this soon: a dispatcher should look now and not at its next poll."""
 _CLOCKS_APART = timedelta(milliseconds=50)
 """Between MongoDB's clock and what we reckon it to be: due by the one is due by the other."""
 
@@ -132,7 +130,7 @@ async def run_now(
 
 async def _announce(job: Job, queue: LeaseQueue, clock: Clock) -> None:
     """A dispatcher looks at once if it is due soon; without Redis it does at its next poll."""
-    if job.due_at <= clock.now() + _SOON:
+    if job.due_at <= clock.now() + SOON:
         with suppress(Unavailable):
             await queue.wake_dispatcher()
 

@@ -8,6 +8,7 @@ import socket
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from pipeline.domain.instants import rfc3339
 from pipeline.ports import Clock
 from pipeline.telemetry import REGISTRY
 
@@ -19,7 +20,7 @@ class Stats:
         self._role = role
         self._clock = clock
         self._started = clock.monotonic()
-        self._started_at = clock.now().isoformat(timespec="milliseconds")
+        self._started_at = rfc3339(clock.now())
 
     def told(self, *, ready: bool) -> dict[str, Any]:
         """As JSON; `uptime` is in seconds."""
@@ -28,7 +29,7 @@ class Stats:
             "pid": os.getpid(),
             "host": socket.gethostname(),
             "version": dueq_version(),
-            "started_at": self._started_at.replace("+00:00", "Z"),
+            "started_at": self._started_at,
             "uptime": round(self._clock.monotonic() - self._started, 3),
             "ready": ready,
             "counters": counters(),

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.clock import StoreClock
-from pipeline.domain.execution import conclude
+from pipeline.domain.execution import ErrorInfo, Failed, conclude
 from pipeline.domain.job import Job
 from pipeline.domain.states import State
 from pipeline.ports import JobStore
@@ -56,10 +56,15 @@ class World:
         return (await self.job(job_id)).state
 
 
-def a_fake_world() -> World:
-    """The fake."""
-    clock = ManualClock()
-    return World(FakeJobStore(clock), clock)
+async def a_dead_job(store: JobStore, now: datetime, **body: Any) -> str:
+    """One whose only attempt has failed for good."""
+    submission = a_submission(at=now, **body)
+    await store.insert([submission], now)
+    (job,) = await store.start([submission.id], a_claim(at=now))
+    boom = Failed(ErrorInfo("Boom", "it broke", "a traceback"), retryable=False)
+    record = conclude(job, boom, finished_at=now, lot=0.5)
+    await store.settle(await store.record([record]))
+    return submission.id
 
 
 @asynccontextmanager
@@ -75,3 +80,14 @@ async def a_mongodb_world(
     await store.prepare()
     yield World(store, manual)
     store.close()
+
+
+@asynccontextmanager
+async def a_world(kind: Literal["fake", "mongodb"], url: str) -> AsyncIterator[World]:
+    """One of the two: what runs on both must come to the same."""
+    if kind == "fake":
+        clock = ManualClock()
+        yield World(FakeJobStore(clock), clock)
+    else:
+        async with a_mongodb_world(url) as world:
+            yield world

@@ -61,7 +61,7 @@ def _loops(
     poll = timedelta(seconds=settings.poll_seconds)
     return (
         Dispatcher(store, queue, settings.lookahead).loop(poll, clock, chance),
-        Scheduler(store.schedules, store, queue, clock).loop(chance),
+        Scheduler(store.schedules, store, queue, clock, notes).loop(chance),
         Reaper(store, queue, clock, settings.lease, notes).loop(chance),
         Reconciler(store, queue, clock, chance, settings.lease).loop(),
         Sweeper(store, clock, settings.retention).loop(chance),

@@ -10,7 +10,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import aio_pika
 from aio_pika.abc import AbstractConnection
@@ -63,11 +63,9 @@ async def connect(url: str, name: str) -> AbstractConnection:
 
 async def disconnect(connection: AbstractConnection) -> None:
     """Close it, or give it up when it does not answer; never raises for the broker."""
-    try:
+    with suppress(Unavailable), broker_errors(Unavailable):
         async with asyncio.timeout(CALL_SECONDS):
             await connection.close()
-    except BROKER_ERRORS:
-        pass
 
 
 def wire_of(connection: AbstractConnection) -> Wire:

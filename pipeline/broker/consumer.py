@@ -8,6 +8,7 @@ through a later connection would close that one too (406), so a delivery knows i
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
@@ -15,14 +16,15 @@ from aio_pika.abc import AbstractConnection
 from aiormq.abc import AbstractChannel, DeliveredMessage
 
 from pipeline.broker.connection import (
-    BROKER_ERRORS,
     CALL_SECONDS,
+    broker_errors,
     connect,
     disconnect,
     open_channel,
 )
 from pipeline.broker.exact import Line, properties_of
 from pipeline.broker.topology import SUBMIT_QUEUE, declare
+from pipeline.domain.errors import Unavailable
 from pipeline.domain.properties import text_of
 from pipeline.ports import Clock, Delivery
 
@@ -128,9 +130,10 @@ class Consumer:
     async def _is_starved(self) -> bool:
         """Whether the queue holds messages though we hold none, or nobody answers at all."""
         try:
-            async with asyncio.timeout(CALL_SECONDS):
-                state = await self._channel.queue_declare(SUBMIT_QUEUE, passive=True)
-        except BROKER_ERRORS:
+            with broker_errors(Unavailable):
+                async with asyncio.timeout(CALL_SECONDS):
+                    state = await self._channel.queue_declare(SUBMIT_QUEUE, passive=True)
+        except Unavailable:
             return True
         return bool(state.message_count) and not self._unanswered
 
@@ -164,9 +167,10 @@ class Consumer:
         if self.lost:
             return
         try:
-            async with asyncio.timeout(CALL_SECONDS):
-                await self._channel.basic_ack(tag, multiple=multiple, wait=False)
-        except BROKER_ERRORS:
+            with broker_errors(Unavailable):
+                async with asyncio.timeout(CALL_SECONDS):
+                    await self._channel.basic_ack(tag, multiple=multiple, wait=False)
+        except Unavailable:
             self.give_up()
 
     async def answering(self) -> AbstractChannel:
@@ -184,13 +188,12 @@ class Consumer:
     async def close(self) -> None:
         """Stop consuming and return everything unanswered to the queue, once."""
         self.give_up()
-        try:
+        # Closing the connection returns them just as well.
+        with suppress(Unavailable), broker_errors(Unavailable):
             async with asyncio.timeout(CALL_SECONDS):
                 await self._channel.basic_cancel(self._name)
                 if self._unanswered:
                     await self._channel.basic_nack(ALL_OUTSTANDING, multiple=True, requeue=True)
-        except BROKER_ERRORS:
-            pass  # closing the connection returns them just as well
         await disconnect(self.connection)
 
 

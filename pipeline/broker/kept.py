@@ -103,8 +103,8 @@ class Kept(Generic[K, T]):
             yield await entry.shared.get()
         finally:
             entry.users -= 1
-        if len(self._entries) > self._most:
-            await self.trim()
+            if len(self._entries) > self._most:
+                await self.trim()
 
     def __len__(self) -> int:
         return len(self._entries)

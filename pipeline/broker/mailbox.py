@@ -22,6 +22,7 @@ from pipeline.broker.connection import (
 from pipeline.broker.consumer import Consumer, Receipt
 from pipeline.broker.parked import Notes, parked_properties
 from pipeline.broker.topology import PARKED
+from pipeline.domain.amqp_work import is_our_own
 from pipeline.domain.errors import Rejected, Unavailable, UnknownOutcome
 from pipeline.ports import Chance, Clock, Delivery, Remains
 from pipeline.telemetry import log
@@ -30,7 +31,6 @@ _log = log(__name__)
 PREFETCH = 500
 """A message may be 1 MiB: this many is what a process may have to hold."""
 TRANSIENT = 1
-OURS = "dueq."
 
 
 class RabbitMailbox:
@@ -107,7 +107,7 @@ class RabbitMailbox:
         """
         consumer = _receipt(delivery).consumer
         target = delivery.reply_to
-        if not target or target.startswith(OURS) or consumer.lost:
+        if not target or is_our_own("", target) or consumer.lost:
             return
         with suppress(Unavailable), broker_errors(Unavailable):
             async with asyncio.timeout(CALL_SECONDS):

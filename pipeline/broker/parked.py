@@ -19,6 +19,7 @@ from pipeline.domain.fields import (
     value_from_json,
     write_table,
 )
+from pipeline.domain.instants import rfc3339
 from pipeline.domain.properties import read_properties, write_properties
 from pipeline.ports import Delivery, Remains
 
@@ -80,7 +81,7 @@ def _our_headers(delivery: Delivery, notes: Notes) -> list[Entry]:
         "error": str(error)[:1000],
         "pointer": error.flaws[0].pointer[:1000] if error.flaws else "",
         "id": notes.id,
-        "parked-at": notes.parked_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "parked-at": rfc3339(notes.parked_at),
         "exchange": exchange,
         "routing-key": routing_key,
     }
@@ -99,5 +100,5 @@ def _home(delivery: Delivery) -> tuple[str, str]:
 
 def _short(text: str) -> bytes:
     """`<message_id>/<index>` of a long one is longer than a property may be: its end, which still
-    tells the elements apart."""
-    return text.encode()[-255:]
+    tells the elements apart. Cut between characters, or nobody would read it again."""
+    return text.encode()[-255:].decode(errors="ignore").encode()

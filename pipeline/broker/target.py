@@ -153,7 +153,7 @@ def _is_usable(channel: AbstractChannel) -> bool:
 async def _close(channel: AbstractChannel) -> None:
     """Or leave it to the end of its connection, should the broker not answer."""
     if _is_usable(channel):
-        with suppress(*BROKER_ERRORS):
+        with suppress(Unavailable), broker_errors(Unavailable):
             async with asyncio.timeout(CALL_SECONDS):
                 await channel.close()
 

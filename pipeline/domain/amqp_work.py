@@ -21,12 +21,7 @@ from pydantic import (
 
 from pipeline.domain.properties import check_properties, properties_from_json, read_headers
 from pipeline.domain.secret import SecretRef
-
-
-def _without_nul(value: str) -> str:
-    if "\0" in value:
-        raise ValueError("must not contain NUL")
-    return value
+from pipeline.domain.text import Base64, Text
 
 
 def _fits_amqp(value: str) -> str:
@@ -35,18 +30,8 @@ def _fits_amqp(value: str) -> str:
     return value
 
 
-def _is_base64(value: str) -> str:
-    try:
-        b64decode(value, validate=True)
-    except ValueError:
-        raise ValueError("must be base64") from None
-    return value
-
-
-ShortString = Annotated[str, AfterValidator(_without_nul), AfterValidator(_fits_amqp)]
+ShortString = Annotated[Text, AfterValidator(_fits_amqp)]
 Octet = Annotated[int, Strict(), Field(ge=0, le=255)]
-Base64 = Annotated[str, AfterValidator(_is_base64)]
-
 
 _COPIES = ("CC", "BCC")
 """Headers that name further routing keys, to RabbitMQ."""

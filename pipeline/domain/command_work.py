@@ -20,15 +20,10 @@ from pydantic import (
 )
 
 from pipeline.domain.secret import HIDDEN, SecretRef
+from pipeline.domain.text import Text, Word
 
 RESERVED = "DUEQ_"
 """Variables of ours: who the job is. Nobody else may say that."""
-
-
-def _without_nul(value: str) -> str:
-    if "\0" in value:
-        raise ValueError("must not contain NUL")
-    return value
 
 
 def _is_free(name: str) -> str:
@@ -43,8 +38,6 @@ def _is_absolute(path: str) -> str:
     return path
 
 
-Text = Annotated[str, AfterValidator(_without_nul)]
-Word = Annotated[str, Field(min_length=1), AfterValidator(_without_nul)]
 Argv = Annotated[list[Word], Field(min_length=1, max_length=1000)]
 Variable = Annotated[
     str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"), AfterValidator(_is_free)

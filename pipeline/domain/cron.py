@@ -67,9 +67,19 @@ class Cron:
     repeat: Repeat | None = None
 
     @property
-    def follows_real_time(self) -> bool:
+    def _follows_real_time(self) -> bool:
         """Whether the hour field starts with `*`: then nothing is missing and nothing is double."""
         return self.fields.split()[1].startswith("*")
+
+    @property
+    def gap_chosen(self) -> Gap:
+        """What was asked for, or what the expression makes of it."""
+        return self.gap or (Gap.SKIP if self._follows_real_time else Gap.SHIFT)
+
+    @property
+    def repeat_chosen(self) -> Repeat:
+        """The same for the hour that comes twice."""
+        return self.repeat or (Repeat.BOTH if self._follows_real_time else Repeat.FIRST)
 
     def in_words(self) -> str:
         """The expression as a sentence, without the zone."""
@@ -132,33 +142,35 @@ class Cron:
         return self._of_missing(second, first)
 
     def _of_double(self, first: datetime, second: datetime) -> list[datetime]:
-        repeat = self.repeat or (Repeat.BOTH if self.follows_real_time else Repeat.FIRST)
         chosen = {
             Repeat.FIRST: [first],
             Repeat.SECOND: [second],
             Repeat.BOTH: [first, second],
         }
-        return chosen[repeat]
+        return chosen[self.repeat_chosen]
 
     def _of_missing(self, before: datetime, after: datetime) -> list[datetime]:
-        gap = self.gap or (Gap.SKIP if self.follows_real_time else Gap.SHIFT)
-        return [self._jump_between(before, after)] if gap is Gap.SHIFT else []
-
-    def _jump_between(self, low: datetime, high: datetime) -> datetime:
-        """The second at which the clock jumps: the offset changes between `low` and `high`."""
-        offset = low.astimezone(self.zone).utcoffset()
-        while high - low > _SECOND:
-            middle = low + (high - low) // 2
-            middle = middle.replace(microsecond=0)
-            if middle.astimezone(self.zone).utcoffset() == offset:
-                low = middle
-            else:
-                high = middle
-        return high
+        if self.gap_chosen is Gap.SKIP:
+            return []
+        return [change_between(self.zone, before, after)]
 
     def _clock_change_near(self, instant: datetime) -> timedelta:
         """By how much the clock changes around `instant`; nothing if it does not."""
         return _clock_change_near(self.zone, instant.replace(minute=0, second=0, microsecond=0))
+
+
+def change_between(zone: ZoneInfo, low: datetime, high: datetime) -> datetime:
+    """The first second at which the offset is no longer that of `low`; at `high` it is not."""
+    offset, low = low.astimezone(zone).utcoffset(), low.replace(microsecond=0)
+    if high.microsecond:
+        high = high.replace(microsecond=0) + _SECOND
+    while high - low > _SECOND:
+        middle = (low + (high - low) // 2).replace(microsecond=0)
+        if middle.astimezone(zone).utcoffset() == offset:
+            low = middle
+        else:
+            high = middle
+    return high.astimezone(UTC)
 
 
 @lru_cache(maxsize=4096)

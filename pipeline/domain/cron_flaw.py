@@ -34,19 +34,20 @@ class _Field:
         return f"a number from {self.least} to {self.most}{named}"
 
 
-_FIELDS = (
+FIELDS = (
     _Field("minute", 0, 59, size=60),
     _Field("hour", 0, 23, size=24),
     _Field("day-of-month", 1, 31, words=("L", "LW"), size=31),
     _Field("month", 1, 12, {name: number for number, name in enumerate(_MONTHS, 1)}, size=12),
     _Field("day-of-week", 0, 7, {name: number for number, name in enumerate(_DAYS)}, size=7),
 )
+"""The five, in their order."""
 
 
 def flaw_of(fields: str) -> str | None:
     """The first thing wrong, such as "bad minute: '60' is not between 0 and 59"; None: nothing
     that can be seen in one field alone."""
-    for which, text in zip(_FIELDS, fields.split(), strict=True):
+    for which, text in zip(FIELDS, fields.split(), strict=True):
         for term in text.split(","):
             for flaw in _flaws(term, which):
                 return f"bad {which.name}: {flaw}"
@@ -55,7 +56,7 @@ def flaw_of(fields: str) -> str | None:
 
 def long_step_of(fields: str) -> str | None:
     """A step that leaves the field at once, of an expression that is fine otherwise."""
-    for which, text in zip(_FIELDS, fields.split(), strict=True):
+    for which, text in zip(FIELDS, fields.split(), strict=True):
         for term in text.split(","):
             step = term.partition("/")[2]
             if step and int(step) > which.size:

@@ -9,7 +9,8 @@ from datetime import datetime
 
 from cronsim import CronSim
 
-_SPANS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+from pipeline.domain.cron_flaw import FIELDS
+
 _FEW = 12
 _TERM = re.compile(r"(\d+)(?:(?:-(\d+))?/(\d+))?")
 """A number, or steps that do not begin with `*`."""
@@ -40,7 +41,7 @@ def _values(term: str, place: int) -> list[str]:
     found = _TERM.fullmatch(term)
     if found is None:
         return [term]
-    least, most = _SPANS[place]
+    least, most = FIELDS[place].least, FIELDS[place].most
     first, step = int(found[1]), int(found[3] or 1)
     last = int(found[2] or (most if found[3] else first))
     values = range(first, last + 1, step)

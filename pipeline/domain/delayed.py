@@ -27,7 +27,7 @@ from pipeline.domain.fields import (
     value_to_json,
     write_table,
 )
-from pipeline.domain.instants import from_ms
+from pipeline.domain.instants import from_ms, rfc3339
 from pipeline.domain.job import LONGEST_DELAY, JobSpec
 from pipeline.domain.properties import properties_to_json, read_properties, write_properties
 
@@ -171,11 +171,7 @@ def _deliver_at(value: Any) -> dict[str, Any]:
     if seconds is None and 0 < ms < _FIRST_MS:
         text = f"{ms} milliseconds are a day of 1970-1973: a Unix time in seconds goes as timestamp"
         raise _refused(X_DELIVER_AT, text)
-    return _checked(X_DELIVER_AT, lambda: {"run_at": _rfc3339(ms)})
-
-
-def _rfc3339(ms: int) -> str:
-    return from_ms(ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return _checked(X_DELIVER_AT, lambda: {"run_at": rfc3339(from_ms(ms))})
 
 
 def _integer(value: Any) -> int | None:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, assert_never
 
+from pipeline.domain.instants import rfc3339
 from pipeline.domain.job import Job, OnLost, Reason
 from pipeline.domain.states import Event
 
@@ -142,8 +143,7 @@ def late_note(stands: Execution, offered: Execution) -> dict[str, str] | None:
     is_the_same = (stands.outcome, stands.lease_id) == (offered.outcome, offered.lease_id)
     if is_the_same or offered.outcome not in _RESULTS:
         return None
-    ended_at = offered.finished_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return {"outcome": offered.outcome.value, "finished_at": ended_at}
+    return {"outcome": offered.outcome.value, "finished_at": rfc3339(offered.finished_at)}
 
 
 def conclude(job: Job, ending: Ending, *, finished_at: datetime, lot: float) -> Execution:

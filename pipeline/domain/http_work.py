@@ -4,7 +4,6 @@ Credentials are references to named secrets (`SecretRef`), so that none is ever 
 """
 
 import re
-from base64 import b64decode
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -20,23 +19,23 @@ from pydantic import (
 )
 
 from pipeline.domain.secret import HIDDEN, SecretRef
+from pipeline.domain.text import Base64
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _RETRYABLE_4XX = frozenset({408, 425, 429})
-
-
-def _is_base64(value: str) -> str:
-    try:
-        b64decode(value, validate=True)
-    except ValueError:
-        raise ValueError("must be base64") from None
-    return value
+FRAMING = frozenset(
+    {"connection", "content-length", "host", "transfer-encoding", "upgrade", "te", "trailer",
+     "keep-alive", "proxy-authorization", "proxy-connection"}
+)  # fmt: skip
+"""Headers that say where a message goes and ends: set by the client library alone."""
 
 
 def _is_header_name(value: str) -> str:
     if not _HEADER_NAME.fullmatch(value):
         raise ValueError(f"{value[:40]!r} is not a header name")
+    if value.lower() in FRAMING:
+        raise ValueError(f"the header {value!r} frames the message: it is not yours to set")
     return value
 
 
@@ -105,7 +104,7 @@ class HttpWork(_Part):
     query: Fields = {}
     headers: Annotated[dict[str, str | SecretRef], Field(max_length=100)] = {}
     body: Any = None
-    body_base64: Annotated[str, AfterValidator(_is_base64)] | None = None
+    body_base64: Base64 | None = None
     form: Fields | None = None
     auth: HttpAuth | None = None
     signature: SecretRef | None = None

@@ -22,6 +22,11 @@ def whole_ms_down(instant: datetime) -> datetime:
     return instant.replace(microsecond=instant.microsecond // 1000 * 1000)
 
 
+def rfc3339(instant: datetime) -> str:
+    """As it is told to people and programs: UTC, whole milliseconds, `Z`."""
+    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def to_ms(instant: datetime) -> int:
     """Unix milliseconds, rounded down."""
     return (instant - _EPOCH) // _MS

@@ -22,9 +22,8 @@ from pydantic import (
     model_validator,
 )
 
-from pipeline.domain.amqp_work import AmqpWork as AmqpWork
-from pipeline.domain.command_work import Command, work_of
-from pipeline.domain.command_work import CommandWork as CommandWork
+from pipeline.domain.amqp_work import AmqpWork
+from pipeline.domain.command_work import Command, CommandWork, work_of
 from pipeline.domain.http_work import HttpWork
 from pipeline.domain.instants import whole_ms_down, whole_ms_up
 from pipeline.domain.limits import KeyLimit

@@ -16,6 +16,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
 
+from pipeline.domain.instants import rfc3339
 from pipeline.domain.job import Kind, Reason
 from pipeline.domain.states import State
 
@@ -49,12 +50,7 @@ class Change:
     whole: bool = False
 
 
-def _text(instant: datetime) -> str:
-    """RFC 3339 in UTC, whole milliseconds, as everywhere."""
-    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-_Time = Annotated[datetime, PlainSerializer(_text, return_type=str, when_used="json")]
+_Time = Annotated[datetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]
 
 
 class EventError(BaseModel):
@@ -135,7 +131,7 @@ class JobEvent:
             "ce-source": SOURCE,
             "ce-type": TYPE_PREFIX + self.state.value,
             "ce-subject": self.job_id,
-            "ce-time": _text(self.at),
+            "ce-time": rfc3339(self.at),
             "ce-sequence": str(self.moment),
         }
         if self.attempt is not None:

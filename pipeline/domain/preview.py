@@ -7,18 +7,18 @@ the clock since the fire before. Agrees with `Schedule.next_after`, which the wa
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice, takewhile
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
 
 from pipeline.domain import spans
-from pipeline.domain.cron import Cron, Gap, Repeat
+from pipeline.domain.cron import Cron, Gap, Repeat, change_between
 from pipeline.domain.job import LAST_INSTANT
 from pipeline.domain.schedule import Rule, Schedule
 
-_MS, _SECOND, _MINUTE = timedelta(milliseconds=1), timedelta(seconds=1), timedelta(minutes=1)
+_MS, _MINUTE = timedelta(milliseconds=1), timedelta(minutes=1)
 _STEP = timedelta(hours=12)
 """No zone changes its clocks twice within this."""
 _MOST_NAMED = 2
@@ -96,7 +96,7 @@ def clock_changes(zone: ZoneInfo, after: datetime, until: datetime) -> Iterator[
     while low < until:
         high = min(low + _STEP, until)
         if _offset(zone, high) != offset:
-            at = _change_between(zone, low, high)
+            at = change_between(zone, low, high)
             yield ClockChange(at, offset, _offset(zone, at))
             high, offset = at, _offset(zone, at)
         low = high
@@ -137,8 +137,7 @@ def _missing(rule: Cron, change: ClockChange, at: datetime) -> str | None:
     what = f"{first} of {day} does not exist"
     if len(lost) > 1:
         what = f"{len(lost)} times from {first} to {last} of {day} do not exist"
-    gap = rule.gap or (Gap.SKIP if rule.follows_real_time else Gap.SHIFT)
-    if gap is Gap.SKIP:
+    if rule.gap_chosen is Gap.SKIP:
         return f"{what}: skipped (gap: skip)"
     if at == change.at:
         return f"{what}: fires at the moment of the change (gap: shift)"
@@ -152,7 +151,7 @@ def _doubled(rule: Cron, at: datetime) -> list[str]:
     if first == second:
         return []
     which = "second" if local.fold else "first"
-    repeat = rule.repeat or (Repeat.BOTH if rule.follows_real_time else Repeat.FIRST)
+    repeat = rule.repeat_chosen
     fires = f"the {which} of two fires" if repeat is Repeat.BOTH else f"fires the {which} time only"
     return [f"{_time(local)} comes twice on {local.date()}: {fires} (repeat: {repeat})"]
 
@@ -166,17 +165,3 @@ def _time(local: datetime) -> str:
 
 def _offset(zone: ZoneInfo, at: datetime) -> timedelta:
     return at.astimezone(zone).utcoffset() or timedelta(0)
-
-
-def _change_between(zone: ZoneInfo, low: datetime, high: datetime) -> datetime:
-    """The second at which the offset is another for the first time; it is another at `high`."""
-    offset, low = _offset(zone, low), low.replace(microsecond=0)
-    if high.microsecond:
-        high = high.replace(microsecond=0) + _SECOND
-    while high - low > _SECOND:
-        middle = (low + (high - low) // 2).replace(microsecond=0)
-        if _offset(zone, middle) == offset:
-            low = middle
-        else:
-            high = middle
-    return high.astimezone(UTC)

@@ -27,7 +27,7 @@ from pydantic import (
 from pipeline.domain import spans
 from pipeline.domain.cron import Cron, Gap, Repeat, read_cron
 from pipeline.domain.identity import id_of_fire
-from pipeline.domain.instants import whole_ms_down, whole_ms_up
+from pipeline.domain.instants import rfc3339, whole_ms_down, whole_ms_up
 from pipeline.domain.job import Instant, JobSpec, Submission
 
 LEAD = timedelta(seconds=4)
@@ -73,8 +73,12 @@ def _is_cron(text: str) -> str:
     return text
 
 
+JOB_TIMES = ("run_at", "delay", "expires_at", "idempotency_key")
+"""What only the schedule says of its jobs."""
+
+
 def _has_no_times(job: JobSpec) -> JobSpec:
-    for field in ("run_at", "delay", "expires_at", "idempotency_key"):
+    for field in JOB_TIMES:
         if getattr(job, field) is not None:
             raise ValueError(f"the schedule says when: {field} does not belong here")
     return job
@@ -208,8 +212,7 @@ class Schedule:
         self, fire_time: datetime, due_at: datetime, priority: int, now: datetime
     ) -> Submission:
         """The job of a fire: its id is the fire's, so that it is made once (R13)."""
-        run_at = due_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        own: dict[str, Any] = {"run_at": run_at}
+        own: dict[str, Any] = {"run_at": rfc3339(due_at)}
         if priority != self.spec.job.priority:
             own["priority"] = priority
         return Submission(

@@ -16,9 +16,8 @@ from pipeline.domain.body import flaws_of
 from pipeline.domain.errors import Flaw, Rejected
 from pipeline.domain.instants import whole_ms_down
 from pipeline.domain.merge_patch import merged
-from pipeline.domain.schedule import Schedule, ScheduleSpec
+from pipeline.domain.schedule import JOB_TIMES, Schedule, ScheduleSpec
 
-_JOB_TIMES = ("run_at", "delay", "expires_at", "idempotency_key")
 _TIMING = ("cron", "every", "timezone", "start_at", "end_at", "gap", "repeat")
 
 
@@ -80,5 +79,5 @@ def _placed(flaw: Flaw, body: dict[str, Any]) -> list[Flaw]:
     """A job with times of its own is refused as a whole: name the times."""
     if flaw.pointer != "/job" or not isinstance(body.get("job"), dict):
         return [flaw]
-    times = [name for name in _JOB_TIMES if body["job"].get(name) is not None]
+    times = [name for name in JOB_TIMES if body["job"].get(name) is not None]
     return [Flaw(f"/job/{name}", flaw.detail) for name in times] or [flaw]

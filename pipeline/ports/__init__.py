@@ -19,7 +19,7 @@ from pipeline.ports.job_store import (
     Standing,
     Stored,
 )
-from pipeline.ports.lease_queue import ExpiredLease, Grant, Incarnation, Lease, LeaseQueue
+from pipeline.ports.lease_queue import SOON, ExpiredLease, Grant, Incarnation, Lease, LeaseQueue
 from pipeline.ports.live_notes import NOTHING_TOLD, LiveNote, LiveNotes, NothingTold, Progress
 from pipeline.ports.mailbox import Delivery, Intake, Mailbox, Remains
 from pipeline.ports.schedule_store import Advance, SchedulePage, ScheduleStore, Skipped
@@ -39,6 +39,7 @@ from pipeline.ports.views import (
 __all__ = [
     "NOTHING_TOLD",
     "OVER_HTTP",
+    "SOON",
     "Advance",
     "Attempt",
     "Chance",

@@ -9,6 +9,9 @@ from pipeline.domain.job import Entry
 from pipeline.domain.limits import Limit
 from pipeline.ports.views import Death, KeyView, Peeked, QueueView, WatcherView, WorkerView
 
+SOON = timedelta(seconds=10)
+"""Due this soon: a dispatcher should look now (`wake_dispatcher`) and not at its next poll."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:

@@ -12,7 +12,7 @@ from pipeline.domain.job import Job
 from pipeline.domain.states import Event, State, sources_of, target_of
 from pipeline.ports import JobFilter
 from pipeline.store.connect import Database, Document, translated
-from pipeline.store.job_query import condition_of
+from pipeline.store.job_query import condition_of, in_states
 from pipeline.store.transitions import from_states
 
 _WAITING = sources_of(Event.CANCEL) - {State.RUNNING}
@@ -45,8 +45,7 @@ class Changes:
 
     async def cancel_waiting(self, job_id: str, before: Job | None = None) -> bool:
         """`pending` or `queued` → `cancelled`."""
-        waiting = {"$in": sorted(state.value for state in _WAITING)}
-        condition = {"_id": job_id, "$and": [{"state": waiting}, as_read(before)]}
+        condition = {"_id": job_id, "$and": [{"state": in_states(_WAITING)}, as_read(before)]}
         with translated():
             result = await self._owned.update_one(condition, _CANCEL)
         return result.modified_count == 1
@@ -118,7 +117,7 @@ def still(job_ids: Sequence[str], wanted: JobFilter, states: frozenset[State]) -
     return {
         **condition_of(wanted),
         "_id": {"$in": list(job_ids)},
-        "state": {"$in": sorted(state.value for state in among)},
+        "state": in_states(among),
     }
 
 

@@ -2,14 +2,15 @@
 
 Every write is `w: majority` and journaled. No call waits longer than `timeout`, which must be well
 below the lease: a start that is still under way when its lease has run out helps nobody (R5).
-motor is named here and nowhere else; its database is typed by the four calls that the store makes.
+motor is named here and nowhere else.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
+from bson.raw_bson import RawBSONDocument
 from motor.motor_asyncio import (
     AsyncIOMotorClient,
     AsyncIOMotorClientSession,
@@ -22,6 +23,7 @@ from pipeline.domain.errors import DueQError, Unavailable, UnknownOutcome
 
 Document = dict[str, Any]
 Collection = AsyncIOMotorCollection[Document]
+RawCollection = AsyncIOMotorCollection[RawBSONDocument]
 Database = AsyncIOMotorDatabase[Document]
 Client = AsyncIOMotorClient[Document]
 Session = AsyncIOMotorClientSession
@@ -29,8 +31,6 @@ Session = AsyncIOMotorClientSession
 _SERVER = "MongoDB"
 _DATABASE = "dueq"
 DUPLICATE = 11000
-MAX_DOCUMENT = 15 * 1024 * 1024
-"""Bytes; a little less than MongoDB takes, for the fields that a job gets later."""
 _NEVER = frozenset({2, 9, 22, 53, 121, 171, 10334, 17280})
 """Codes of a write that the server refuses for what is in it: BadValue, FailedToParse, InvalidBSON,
 InvalidIdField, DocumentValidationFailure, CannotIndexParallelArrays, BSONObjectTooLarge,
@@ -46,21 +46,7 @@ def connect(url: str, timeout: timedelta) -> Client:
 
     Raises `UnfitUrl` for what only MongoDB's own rules forbid: an option, a port of a name in DNS.
     """
-    milliseconds = int(timeout.total_seconds() * 1000)
-    try:
-        return AsyncIOMotorClient(
-            url,
-            tz_aware=True,
-            w="majority",
-            journal=True,
-            readConcernLevel="majority",
-            timeoutMS=milliseconds,
-            serverSelectionTimeoutMS=milliseconds,
-            connectTimeoutMS=2_000,
-            appname="dueq",
-        )
-    except (errors.ConfigurationError, ValueError) as error:
-        raise UnfitUrl(_brief(error)) from None
+    return _client(url, timeout, "timeoutMS", "dueq")
 
 
 def connect_to_follow(url: str, timeout: timedelta) -> Client:
@@ -69,23 +55,36 @@ def connect_to_follow(url: str, timeout: timedelta) -> Client:
     `timeoutMS` would overwrite how long a call may wait on the server; a dead connection shows by
     the silence of its socket instead.
     """
+    return _client(url, timeout, "socketTimeoutMS", "dueq events")
+
+
+def _client(url: str, timeout: timedelta, bound: str, name: str) -> Client:
+    """One that shows itself as `name`; `bound` is the option that ends what takes too long."""
     milliseconds = int(timeout.total_seconds() * 1000)
-    return AsyncIOMotorClient(
-        url,
-        tz_aware=True,
-        w="majority",
-        journal=True,
-        readConcernLevel="majority",
-        socketTimeoutMS=milliseconds,
-        serverSelectionTimeoutMS=milliseconds,
-        connectTimeoutMS=2_000,
-        appname="dueq events",
-    )
+    options: dict[str, Any] = {
+        "tz_aware": True,
+        "w": "majority",
+        "journal": True,
+        "readConcernLevel": "majority",
+        "serverSelectionTimeoutMS": milliseconds,
+        "connectTimeoutMS": 2_000,
+        "appname": name,
+        bound: milliseconds,
+    }
+    try:
+        return AsyncIOMotorClient(url, **options)
+    except (errors.ConfigurationError, ValueError) as error:
+        raise UnfitUrl(_brief(error)) from None
 
 
 def database_of(client: Client) -> Database:
     """The database that the URL names, `dueq` if it names none."""
     return client.get_default_database(_DATABASE)
+
+
+def raw(collection: Collection) -> RawCollection:
+    """The same one, for documents that are bytes already."""
+    return cast("RawCollection", collection)
 
 
 @contextmanager

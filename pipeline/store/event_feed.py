@@ -16,7 +16,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bson.codec_options import CodecOptions
-from motor.motor_asyncio import AsyncIOMotorClientSession
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from pipeline.domain.job import FIRST_INSTANT
@@ -30,7 +29,7 @@ from pipeline.store.change_stream import (
     pipeline_from,
     to_change,
 )
-from pipeline.store.connect import Document, connect_to_follow, database_of, translated
+from pipeline.store.connect import Document, Session, connect_to_follow, database_of, translated
 from pipeline.store.missed_ends import missed_ends
 
 HOLD = timedelta(seconds=6)
@@ -56,7 +55,7 @@ class MongoEventFeed:
         self._bookmarks = self._database.bookmarks
         self._chance = chance
         self._holder: str | None = None
-        self._session: AsyncIOMotorClientSession | None = None
+        self._session: Session | None = None
         self._cursor = _CLOSED
         self._token: Document | None = None
         self._at: datetime | None = None
@@ -105,11 +104,13 @@ class MongoEventFeed:
     async def _write(self, position: Document) -> bool:
         """Only under this very right; anything else than a clear yes ends it."""
         holder, self._holder = self._holder, None
+        if holder is None:
+            return False
         with translated():
             result = await self._bookmarks.update_one(
                 {**_EVENTS, "holder": holder}, [{"$set": {**position, "until": _later()}}]
             )
-        if holder is not None and result.matched_count == 1:
+        if result.matched_count == 1:
             self._holder = holder
         return self._holder is not None
 

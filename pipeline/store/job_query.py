@@ -1,9 +1,9 @@
-"""What a list of jobs asks of MongoDB: conditions, the indexes that tell, a part of the order.
+"""What is asked of jobs in MongoDB: conditions, the indexes that tell, a part of a list's order.
 
 Every condition is an equality or a range with exact bounds in an index. Pure.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.domain.job import FIRST_INSTANT
@@ -50,6 +50,11 @@ def span(newest: Position | None, oldest: Position) -> Document | None:
     return branches[0] if len(branches) == 1 else {"$or": branches}
 
 
+def in_states(states: Iterable[State]) -> Document:
+    """The condition on the field `state`: one of these."""
+    return {"$in": sorted(state.value for state in states)}
+
+
 def condition_of(wanted: JobFilter) -> Document:
     """What a job has to have, but for its place in the order; tombstones have no such place."""
     fields = {
@@ -65,7 +70,7 @@ def condition_of(wanted: JobFilter) -> Document:
     if wanted.q:
         condition.setdefault("spec.name", {}).update(starting(wanted.q))
     if wanted.states:
-        condition["state"] = {"$in": sorted(state.value for state in wanted.states)}
+        condition["state"] = in_states(wanted.states)
     return condition
 
 
@@ -80,7 +85,7 @@ def starting(text: str) -> Document:
     return {"$gte": text}
 
 
-def sources_of(wanted: JobFilter) -> Sequence[Source]:
+def sources_for(wanted: JobFilter) -> Sequence[Source]:
     """The indexes that can be asked, what is usually the rarest first; the first is in order."""
     found = list(_equal(wanted))
     if not found:

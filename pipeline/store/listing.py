@@ -28,7 +28,7 @@ from pipeline.domain.states import VISIBLE_STATES, State
 from pipeline.ports import Clock, JobFilter, JobIds, Page, Position
 from pipeline.store import documents
 from pipeline.store.connect import Database, Document, Session, translated
-from pipeline.store.job_query import Source, condition_of, sources_of, span
+from pipeline.store.job_query import Source, condition_of, sources_for, span
 
 _ORDER = [("created_at", -1), ("_id", -1)]
 _FIRST_STEP, _QUICK_STEP_SECONDS = 200, 0.01
@@ -210,7 +210,7 @@ class _Search:
         self.seconds = seconds
         self.session = session
         self.condition = condition_of(wanted)
-        self.sources = sources_of(wanted)
+        self.sources = sources_for(wanted)
         self.oldest: Position = (wanted.created_after or FIRST_INSTANT, "")
         before = wanted.created_before
         bounds = [after] if before is None else [after, (before, "")]

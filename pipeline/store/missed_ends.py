@@ -15,16 +15,16 @@ from pipeline.domain.states import FINAL_STATES, State
 from pipeline.store.change_stream import EVENT_FIELDS, as_moment, flat
 from pipeline.store.connect import Database, Document
 from pipeline.store.indexes import FINAL_BY_END
+from pipeline.store.job_query import in_states
 
 _BATCH = 500
-_ENDS = sorted(state.value for state in FINAL_STATES)
 
 
 async def missed_ends(
     database: Database, since: datetime | None
 ) -> AsyncIterator[Sequence[JobEvent]]:
     """In batches, by index."""
-    query = {"state": {"$in": _ENDS}, "finished_at": {"$gte": since or FIRST_INSTANT}}
+    query = {"state": in_states(FINAL_STATES), "finished_at": {"$gte": since or FIRST_INSTANT}}
     found = database.jobs.find(query, EVENT_FIELDS, batch_size=_BATCH, hint=FINAL_BY_END)
     batch: list[JobEvent] = []
     async for job in found:

@@ -10,8 +10,7 @@ from pipeline.domain.states import VISIBLE_STATES, State
 from pipeline.ports import Position, Standing
 from pipeline.store import documents
 from pipeline.store.connect import Database, Document, translated
-
-_VISIBLE = {"$in": sorted(state.value for state in VISIBLE_STATES)}
+from pipeline.store.job_query import in_states
 
 
 class Reading:
@@ -29,7 +28,9 @@ class Reading:
     async def get_many(self, job_ids: Sequence[str]) -> Mapping[str, Job]:
         """Those of these jobs that exist and are not buried."""
         with translated():
-            found = self._jobs.find({"_id": {"$in": list(job_ids)}, "state": _VISIBLE})
+            found = self._jobs.find(
+                {"_id": {"$in": list(job_ids)}, "state": in_states(VISIBLE_STATES)}
+            )
             return {document["_id"]: documents.to_job(document) async for document in found}
 
     async def standing(self, job_ids: Sequence[str]) -> Mapping[str, Standing]:

@@ -10,18 +10,15 @@ reaper then writes its own.
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import cast
 
-from bson import encode
-from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
-from motor.motor_asyncio import AsyncIOMotorCollection
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from pipeline.domain.errors import Flaw, Rejected
 from pipeline.domain.execution import LATE, ErrorInfo, Execution, late_note
 from pipeline.store import documents
-from pipeline.store.connect import DUPLICATE, MAX_DOCUMENT, Database, failed_writes, translated
+from pipeline.store.connect import DUPLICATE, Database, failed_writes, raw, translated
+from pipeline.store.encoding import Unstorable, encoded
 from pipeline.telemetry import log
 
 LEFT_OUT = "left_out"
@@ -37,7 +34,7 @@ class Records:
 
     def __init__(self, database: Database) -> None:
         self._records = database.executions
-        self._raw_records = cast("AsyncIOMotorCollection[RawBSONDocument]", database.executions)
+        self._raw_records = raw(database.executions)
 
     async def record(self, executions: Sequence[Execution]) -> Sequence[Execution]:
         """Insert; where a key is taken, read the record that stands, whoever wrote it (R6, H2).
@@ -73,7 +70,7 @@ class Records:
         """Ids whose key is taken, and ids that MongoDB will never take as they are."""
         with translated():
             try:
-                await self._raw_records.insert_many([raw for _, raw in records], ordered=False)
+                await self._raw_records.insert_many([data for _, data in records], ordered=False)
             except BulkWriteError as error:
                 codes = failed_writes(error)
                 taken = {records[at][0].id for at, code in codes.items() if code == DUPLICATE}
@@ -91,12 +88,9 @@ class Records:
 def _storable(execution: Execution) -> _Record:
     """The record and its bytes, bare if it can never be stored as it is."""
     try:
-        data = encode(documents.from_execution(execution))
-    except (BSONError, OverflowError, RecursionError, TypeError, ValueError) as error:
-        return _bare(execution, f"it is no BSON: {type(error).__name__}")
-    if len(data) > MAX_DOCUMENT:
-        return _bare(execution, f"it has {len(data)} bytes")
-    return execution, RawBSONDocument(data)
+        return execution, encoded(documents.from_execution(execution))
+    except Unstorable as why:
+        return _bare(execution, str(why))
 
 
 def _bare(execution: Execution, why: str) -> _Record:
@@ -106,7 +100,7 @@ def _bare(execution: Execution, why: str) -> _Record:
     if error is not None:
         error = ErrorInfo(_clean(error.type), _clean(error.message))
     bare = replace(execution, result=None, error=error, report={LEFT_OUT: why})
-    return bare, RawBSONDocument(encode(documents.from_execution(bare)))
+    return bare, encoded(documents.from_execution(bare))
 
 
 def _clean(text: str) -> str:

@@ -21,11 +21,9 @@ from pipeline.ports import Advance, Chance, Clock, Position, SchedulePage, Skipp
 from pipeline.store import schedule_documents as documents
 from pipeline.store.connect import Database, Document, failed_writes, translated
 from pipeline.store.documents import to_job
-from pipeline.store.job_query import starting
+from pipeline.store.job_query import in_states, starting
 from pipeline.telemetry import log
 
-_VISIBLE = sorted(state.value for state in VISIBLE_STATES)
-_UNFINISHED = sorted(state.value for state in VISIBLE_STATES - FINAL_STATES)
 _DRAWN_FROM = 5
 _SLICE = 25
 """So many documents are read before others get their turn: some milliseconds of CPU."""
@@ -136,7 +134,7 @@ class MongoScheduleStore:
 
     async def runs(self, schedule_id: str, limit: int, before: datetime | None) -> Sequence[Job]:
         """Newest fire time first; deleted ones are out of sight."""
-        query: Document = {"schedule_id": schedule_id, "state": {"$in": _VISIBLE}}
+        query: Document = {"schedule_id": schedule_id, "state": in_states(VISIBLE_STATES)}
         query["fire_time"] = {"$exists": True} if before is None else {"$lt": before}
         with translated():
             found = self._jobs.find(query).sort("fire_time", -1).limit(limit)
@@ -234,7 +232,8 @@ class MongoScheduleStore:
 
     async def unfinished_runs(self, before: Mapping[str, datetime]) -> Mapping[str, Sequence[str]]:
         """From an index that holds nothing but such jobs, whatever the history."""
-        query = {"schedule_id": {"$in": list(before)}, "state": {"$in": _UNFINISHED}}
+        unfinished = in_states(VISIBLE_STATES - FINAL_STATES)
+        query = {"schedule_id": {"$in": list(before)}, "state": unfinished}
         with translated():
             found = self._jobs.find(query, {"schedule_id": 1, "fire_time": 1})
             jobs = await found.sort([("schedule_id", 1), ("fire_time", 1)]).to_list(None)

@@ -7,12 +7,9 @@ what was applied no longer matches, and what stands is read back.
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
-from bson import encode
-from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
-from motor.motor_asyncio import AsyncIOMotorCollection
 from pymongo import ReturnDocument, UpdateMany, UpdateOne
 from pymongo.errors import BulkWriteError
 
@@ -24,17 +21,19 @@ from pipeline.ports import Attempt, Chance, Claim, Clock, Stored
 from pipeline.store import documents
 from pipeline.store.connect import (
     DUPLICATE,
-    MAX_DOCUMENT,
     Database,
     Document,
     failed_writes,
+    raw,
     translated,
 )
+from pipeline.store.encoding import Unstorable, encoded
+from pipeline.store.job_query import in_states
 
 
 def from_states(event: Event) -> Document:
     """The condition on the state under which `event` may happen."""
-    return {"$in": [state.value for state in sorted(sources_of(event))]}
+    return in_states(sources_of(event))
 
 
 class Transitions:
@@ -42,7 +41,7 @@ class Transitions:
 
     def __init__(self, database: Database, clock: Clock, chance: Chance) -> None:
         self._jobs = database.jobs
-        self._raw_jobs = cast("AsyncIOMotorCollection[RawBSONDocument]", database.jobs)
+        self._raw_jobs = raw(database.jobs)
         self._queues = database.queues
         self._clock = clock
         self._chance = chance
@@ -53,20 +52,20 @@ class Transitions:
     async def insert(self, submissions: Sequence[Submission], now: datetime) -> Sequence[Stored]:
         """One unordered insert; a duplicate key is success (R2)."""
         await self._remember_queues({submission.spec.queue for submission in submissions})
-        encoded = [_encode(submission, now) for submission in submissions]
-        fit = [index for index, document in enumerate(encoded) if document is not None]
+        tried = [_encode(submission, now) for submission in submissions]
+        fit = [index for index, document in enumerate(tried) if document is not None]
+        batch = [document for document in tried if document is not None]
         verdicts = [Stored.REFUSED] * len(submissions)
-        inserted = await self._insert([submissions[index] for index in fit], encoded)
+        inserted = await self._insert([submissions[index] for index in fit], batch)
         for index, verdict in zip(fit, inserted, strict=True):
             verdicts[index] = verdict
         return verdicts
 
     async def _insert(
-        self, submissions: Sequence[Submission], encoded: Sequence[RawBSONDocument | None]
+        self, submissions: Sequence[Submission], batch: Sequence[RawBSONDocument]
     ) -> Sequence[Stored]:
         if not submissions:
             return []
-        batch = [document for document in encoded if document is not None]
         with translated():
             try:
                 await self._raw_jobs.insert_many(batch, ordered=False)
@@ -240,10 +239,9 @@ class Transitions:
 def _encode(submission: Submission, now: datetime) -> RawBSONDocument | None:
     """The document as bytes, or None if this one can never be stored."""
     try:
-        data = encode(documents.new_job(submission, now))
-    except (BSONError, OverflowError, RecursionError, TypeError, ValueError):
+        return encoded(documents.new_job(submission, now))
+    except Unstorable:
         return None
-    return RawBSONDocument(data) if len(data) <= MAX_DOCUMENT else None
 
 
 def _verdict(submission: Submission, code: int, there: Mapping[str, Document]) -> Stored:

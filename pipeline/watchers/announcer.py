@@ -20,6 +20,7 @@ from pipeline.domain.lifecycle import Change, EventError, History, JobEvent
 from pipeline.domain.states import State
 from pipeline.ports import Chance, Clock, EventFeed, EventOutlet, HistoryLost
 from pipeline.telemetry import EVENTS_LAG, EVENTS_PUBLISHED, STEP_ERRORS, log
+from pipeline.watchers.loop import rest
 
 LIMIT = 1_000
 MOST_LAG = timedelta(seconds=10)
@@ -49,7 +50,8 @@ class Announcer:
     async def run(self) -> None:
         """Return after `stop`, when the round under way is done and the right is given up."""
         while not self._stopping.is_set():
-            await self._rest(await self._tried(), self._stopping)
+            if seconds := await self._tried():
+                await rest(self._clock, seconds, self._stopping)
         try:
             await self._feed.let_go()
         except Unavailable as error:
@@ -107,7 +109,7 @@ class Announcer:
 
     async def _keep(self, told: asyncio.Event) -> None:
         while not told.is_set():
-            await self._rest(_KEEP_SECONDS, told)
+            await rest(self._clock, _KEEP_SECONDS, told)
             if not told.is_set() and not await self._feed.hold():
                 raise Unavailable("MongoDB", "the right to tell of events was lost")
 
@@ -178,18 +180,6 @@ class Announcer:
         self._feed.rewind()
         self._history.forget()
         return _RETRY_SECONDS * (0.5 + self._chance.lot() / 2)
-
-    async def _rest(self, seconds: float, until: asyncio.Event) -> None:
-        """So long, or until that has happened."""
-        if seconds == 0.0:
-            return
-        timer = asyncio.ensure_future(self._clock.sleep(seconds))
-        happened = asyncio.ensure_future(until.wait())
-        try:
-            await asyncio.wait({timer, happened}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            timer.cancel()
-            happened.cancel()
 
 
 def _with_error(event: JobEvent, errors: Mapping[tuple[str, int], EventError]) -> JobEvent:

@@ -81,15 +81,8 @@ class Loop:
         return False
 
     async def _pause(self, seconds: float) -> None:
-        if self._stopping:
-            return
-        wake = asyncio.ensure_future(self._woken.wait())
-        timer = asyncio.ensure_future(self._clock.sleep(seconds))
-        try:
-            await asyncio.wait({wake, timer}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            wake.cancel()
-            timer.cancel()
+        if not self._stopping:
+            await rest(self._clock, seconds, self._woken)
 
     async def _hear(self) -> None:
         assert self._listen is not None
@@ -100,3 +93,14 @@ class Loop:
                 _log.warning("loop.deaf", loop=self.name, error=repr(error), next="listens again")
                 await self._clock.sleep(_RETRY_SECONDS)
             self._woken.set()
+
+
+async def rest(clock: Clock, seconds: float, until: asyncio.Event) -> None:
+    """So long, or until that has happened."""
+    timer = asyncio.ensure_future(clock.sleep(seconds))
+    happened = asyncio.ensure_future(until.wait())
+    try:
+        await asyncio.wait({timer, happened}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        timer.cancel()
+        happened.cancel()

@@ -24,7 +24,17 @@ from pipeline.domain.priority import LOWEST
 from pipeline.domain.schedule import Overlap, Schedule
 from pipeline.ending import nudge
 from pipeline.operator import cancel
-from pipeline.ports import Advance, Chance, Clock, JobStore, LeaseQueue, ScheduleStore, Stored
+from pipeline.ports import (
+    NOTHING_TOLD,
+    Advance,
+    Chance,
+    Clock,
+    JobStore,
+    LeaseQueue,
+    LiveNotes,
+    ScheduleStore,
+    Stored,
+)
 from pipeline.telemetry import FIRE_DELAY, FIRED, SKIPPED, log
 from pipeline.watchers.loop import Loop
 
@@ -55,12 +65,18 @@ class Scheduler:
     and how far its catching up reaches."""
 
     def __init__(
-        self, schedules: ScheduleStore, jobs: JobStore, queue: LeaseQueue, clock: Clock
+        self,
+        schedules: ScheduleStore,
+        jobs: JobStore,
+        queue: LeaseQueue,
+        clock: Clock,
+        notes: LiveNotes = NOTHING_TOLD,
     ) -> None:
         self._schedules = schedules
         self._jobs = jobs
         self._queue = queue
         self._clock = clock
+        self._notes = notes
         self._next_look: datetime | None = None
         self._last_look: datetime | None = None
         self._watched_since = clock.now()
@@ -169,7 +185,7 @@ class Scheduler:
             if advance.before.spec.overlap is Overlap.REPLACE:
                 for job_id in earlier.get(advance.before.id, ()):
                     with suppress(NotFound, Conflict):  # it has ended by itself
-                        cancelled = await cancel(job_id, self._jobs, self._clock)
+                        cancelled = await cancel(job_id, self._jobs, self._clock, notes=self._notes)
                         await nudge([cancelled], self._queue)
 
     async def _decide_again(

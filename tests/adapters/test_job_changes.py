@@ -17,7 +17,7 @@ from pipeline.store.job_store import MongoJobStore
 from tests.builders import a_submission
 from tests.fakes.clock import SeededChance
 from tests.fakes.interposed import Died
-from tests.store_world import World, a_fake_world, a_mongodb_world
+from tests.store_world import World, a_mongodb_world, a_world
 
 BOOM = Failed(ErrorInfo("Boom", "it broke"))
 FATAL = Failed(ErrorInfo("Boom", "it broke"), retryable=False)
@@ -25,22 +25,10 @@ LOOKAHEAD = timedelta(seconds=2)
 EVERYTHING = JobFilter()
 
 
-@pytest.fixture
-def fake_world() -> World:
-    return a_fake_world()
-
-
-@pytest.fixture
-async def mongodb_world(mongo_url: str) -> AsyncIterator[World]:
-    async with a_mongodb_world(mongo_url) as world:
+@pytest.fixture(params=["fake", "mongodb"])
+async def world(request: pytest.FixtureRequest, mongo_url: str) -> AsyncIterator[World]:
+    async with a_world(request.param, mongo_url) as world:
         yield world
-
-
-@pytest.fixture(params=["fake_world", "mongodb_world"])
-def world(request: pytest.FixtureRequest, mongo_url: str) -> World:
-    found = request.getfixturevalue(request.param)
-    assert isinstance(found, World)
-    return found
 
 
 async def patched(world: World, before: Job, **patch: object) -> bool:

@@ -1,7 +1,7 @@
-"""One suite for the truth, run on the fake and on MongoDB."""
+"""One suite for the truth, run on the fake and on MongoDB: from ingest to the end of an attempt."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from itertools import chain
@@ -11,7 +11,6 @@ import pytest
 from pipeline.clock import StoreClock
 from pipeline.domain.errors import UnknownOutcome
 from pipeline.domain.execution import (
-    Cancelled,
     ErrorInfo,
     Failed,
     Lost,
@@ -20,39 +19,25 @@ from pipeline.domain.execution import (
     Succeeded,
     conclude,
 )
-from pipeline.domain.identity import fingerprint
-from pipeline.domain.job import Job, Kind
-from pipeline.domain.limits import NO_LIMIT, KeyLimit, Limit, Rate
+from pipeline.domain.job import Job
+from pipeline.domain.limits import KeyLimit, Rate
 from pipeline.domain.states import State
-from pipeline.ports import Attempt, JobFilter, Standing, Stored
+from pipeline.ports import Attempt, JobFilter, Stored
 from pipeline.store.documents import UNREADABLE
 from pipeline.store.job_store import MongoJobStore
 from tests.builders import a_claim, a_submission, an_id
 from tests.fakes.clock import ManualClock, SeededChance
 from tests.fakes.job_store import FakeJobStore
-from tests.store_world import World, a_fake_world, a_mongodb_world
+from tests.store_world import World, a_world
 
 BOOM = Failed(ErrorInfo("Boom", "it broke"))
 GONE = Lost(ErrorInfo("lost", "silence"))
 
 
-@pytest.fixture
-def fake_world() -> World:
-    return a_fake_world()
-
-
-@pytest.fixture
-async def mongodb_world(mongo_url: str) -> AsyncIterator[World]:
-    async with a_mongodb_world(mongo_url) as world:
+@pytest.fixture(params=["fake", "mongodb"])
+async def world(request: pytest.FixtureRequest, mongo_url: str) -> AsyncIterator[World]:
+    async with a_world(request.param, mongo_url) as world:
         yield world
-
-
-@pytest.fixture(params=["fake_world", "mongodb_world"])
-def world(request: pytest.FixtureRequest, mongo_url: str) -> World:
-    # The URL is asked for here so that MongoDB runs also when one of these tests is run alone.
-    found = request.getfixturevalue(request.param)
-    assert isinstance(found, World)
-    return found
 
 
 # -- ingest
@@ -146,6 +131,22 @@ async def test_an_expired_job_is_not_started(world: World) -> None:
     job_id = await world.queued(expires_at=(world.now + timedelta(seconds=5)).isoformat())
     world.clock.advance(6)
     assert await world.store.start([job_id], a_claim(at=world.now)) == []
+
+
+async def test_of_several_watchers_each_has_ended_what_it_says_and_no_other(world: World) -> None:
+    """All find the same jobs before the first of them writes; the metric is the sum."""
+    at = (world.now + timedelta(seconds=5)).isoformat()
+    ids = [await world.queued(expires_at=at) for _ in range(5)]
+    world.clock.advance(6)
+    ended = await asyncio.gather(*(world.store.expire(10) for _ in range(4)))
+    assert sorted(chain(*ended)) == sorted(ids)
+
+
+async def test_what_is_dispatched_has_its_limit(world: World) -> None:
+    limits = {"key": "customer-7", "concurrency": 2, "rate": {"count": 5}}
+    await world.queued(limits=limits, delay=1)
+    (entry,) = await world.store.dispatch(timedelta(seconds=10), 10)
+    assert entry.limit == KeyLimit(key="customer-7", concurrency=2, rate=Rate(count=5))
 
 
 # -- start
@@ -334,194 +335,7 @@ async def self_dispatched(world: World, job_id: str) -> Job:
     return await world.start(job_id, an_id())
 
 
-# -- operators
-
-
-async def test_a_waiting_job_is_cancelled_and_a_running_one_is_not_by_that(world: World) -> None:
-    waiting, running = await world.queued(delay=60), await world.started()
-    assert await world.store.cancel_waiting(waiting)
-    assert not await world.store.cancel_waiting(running.id)
-    assert await world.state(waiting) is State.CANCELLED
-
-
-async def test_redrive_keeps_the_attempt_and_clears_the_counts(world: World) -> None:
-    """H24: the attempt is the fence; reset, an old record would stand for a new attempt."""
-    job = await world.started(retry={"max_attempts": 1})
-    await world.end(job, BOOM)
-    assert await world.store.redrive(job.id)
-    after = await world.job(job.id)
-    assert (after.state, after.attempt, after.failures, after.reason) == (
-        State.PENDING, 1, 0, None,
-    )  # fmt: skip
-    assert not await world.store.redrive(job.id)
-
-
-async def test_of_several_watchers_each_has_ended_what_it_says_and_no_other(world: World) -> None:
-    """All find the same jobs before the first of them writes; the metric is the sum."""
-    at = (world.now + timedelta(seconds=5)).isoformat()
-    ids = [await world.queued(expires_at=at) for _ in range(5)]
-    world.clock.advance(6)
-    ended = await asyncio.gather(*(world.store.expire(10) for _ in range(4)))
-    assert sorted(chain(*ended)) == sorted(ids)
-
-
-async def test_a_redriven_expired_job_does_not_expire_again(world: World) -> None:
-    job_id = await world.queued(expires_at=(world.now + timedelta(seconds=5)).isoformat())
-    world.clock.advance(6)
-    await world.store.expire(10)
-    assert await world.store.redrive(job_id)
-    assert await world.store.expire(10) == []
-
-
-async def test_a_buried_job_is_hidden_and_never_born_again(world: World) -> None:
-    """H3: ingest inserted, died before the ack, the user deleted; the message comes again."""
-    submission = a_submission(at=world.now, keyed=True)
-    await world.store.insert([submission], world.now)
-    job = await world.start(submission.id)
-    assert not await world.store.bury(job.id)
-    await world.end(job, Succeeded())
-    assert await world.store.bury(job.id)
-    assert await world.store.get(job.id) is None
-    assert await world.store.executions(job.id) == []
-    assert (await world.store.list(JobFilter(), 10, None)).jobs == []
-    assert await world.store.insert([submission], world.now) == [Stored.DELETED]
-    assert await world.store.get(job.id) is None
-
-
-async def test_what_stands_under_a_key_is_told_of_the_buried_too(world: World) -> None:
-    """Their ids are used: whoever submits under such a key must hear it (R2)."""
-    waits, buried = (a_submission(at=world.now, keyed=True) for _ in range(2))
-    unkeyed = await world.queued()
-    await world.store.insert([waits, buried], world.now)
-    assert await world.store.bury(buried.id)
-    assert await world.store.standing([waits.id, buried.id, unkeyed, "unknown"]) == {
-        waits.id: Standing(fingerprint(waits.body), State.QUEUED),
-        buried.id: Standing(fingerprint(buried.body), State.BURIED),
-    }
-
-
-async def test_tombstones_go_when_they_are_old(world: World) -> None:
-    job_id = await world.queued()
-    await world.store.bury(job_id)
-    assert await world.store.sweep_buried(timedelta(hours=1), 10) == 0
-    world.clock.advance(2 * 3600)
-    assert await world.store.sweep_buried(timedelta(hours=1), 10) == 1
-    assert await world.store.sweep_buried(timedelta(hours=1), 10) == 0
-
-
-async def test_a_job_born_again_after_the_grave_meets_no_old_record(world: World) -> None:
-    """H4: whoever buried the job died before its executions were gone. Left there when the
-    tombstone goes, `j/1` would stand for the first attempt of the next job under this id."""
-    job = await world.started()
-    await world.end(job, Succeeded("old"))
-    await world.store.bury(job.id)
-    await world.store.record([conclude(job, Succeeded("old"), finished_at=world.now, lot=0.5)])
-    world.clock.advance(2 * 3600)
-    assert await world.store.sweep_buried(timedelta(hours=1), 10) == 1
-    await world.store.insert([a_submission(id=job.id, at=world.now)], world.now)
-    again = await world.start(job.id)
-    (standing,) = await world.store.record(
-        [conclude(again, Succeeded("new"), finished_at=world.now, lot=0.5)]
-    )
-    assert (standing.attempt, standing.result) == (1, "new")
-
-
-# -- reading
-
-
-async def test_a_list_is_newest_first_and_its_pages_do_not_overlap(world: World) -> None:
-    ids = []
-    for _ in range(7):
-        world.clock.advance(0.001)
-        ids.append(await world.queued())
-    first = await world.store.list(JobFilter(), 4, None)
-    await world.queued()
-    second = await world.store.list(JobFilter(), 4, first.next_after)
-    assert [job.id for job in (*first.jobs, *second.jobs)] == ids[::-1]
-    assert second.next_after is None
-
-
-FILTERS: list[tuple[JobFilter, Callable[[dict[str, str]], set[str]]]] = [
-    (JobFilter(states=frozenset({State.PENDING})), lambda ids: {ids["later"]}),
-    (JobFilter(states=frozenset({State.CANCELLED, State.PENDING})), lambda ids: {ids["later"]}),
-    (JobFilter(queue="mail"), lambda ids: {ids["mail"]}),
-    (JobFilter(kind=Kind.COMMAND), lambda ids: {ids["command"]}),
-    (JobFilter(name="nightly-report"), lambda ids: {ids["named"]}),
-    (JobFilter(q="nightly"), lambda ids: {ids["named"]}),
-    (JobFilter(q=".*"), lambda ids: set()),
-    (JobFilter(tag="eu"), lambda ids: {ids["tagged"]}),
-]
-
-
-@pytest.mark.parametrize(("wanted", "expected"), FILTERS)
-async def test_filters(
-    world: World, wanted: JobFilter, expected: Callable[[dict[str, str]], set[str]]
-) -> None:
-    ids = {
-        "later": await world.queued(delay=60),
-        "mail": await world.queued(queue="mail"),
-        "command": await world.queued(command="true"),
-        "named": await world.queued(name="nightly-report"),
-        "tagged": await world.queued(tags=["eu", "x"]),
-    }
-    page = await world.store.list(wanted, 10, None)
-    assert {job.id for job in page.jobs} == expected(ids)
-
-
-async def test_created_bounds_are_half_open(world: World) -> None:
-    first = await world.queued()
-    at = world.now
-    world.clock.advance(10)
-    second = await world.queued()
-    page = await world.store.list(JobFilter(created_after=world.now), 10, None)
-    assert [job.id for job in page.jobs] == [second]
-    page = await world.store.list(JobFilter(created_before=world.now), 10, None)
-    assert [job.id for job in page.jobs] == [first]
-    assert at < world.now
-
-
-async def test_counts_tell_every_state(world: World) -> None:
-    await world.queued(delay=60)
-    await world.queued()
-    await world.end(await world.started(), Succeeded())
-    await world.end(await world.started(), Failed(ErrorInfo("x", "y"), retryable=False))
-    await world.end(await world.started(), Cancelled())
-    await world.store.bury(await world.queued())
-    counts = await world.store.counts()
-    assert {state: counts[state] for state in counts if counts[state]} == {
-        State.PENDING: 1, State.QUEUED: 1, State.SUCCEEDED: 1, State.DEAD: 1, State.CANCELLED: 1,
-    }  # fmt: skip
-
-
-async def test_queued_jobs_come_in_windows_and_pages(world: World) -> None:
-    ids = []
-    for _ in range(5):
-        world.clock.advance(1)
-        ids.append(await world.queued())
-    first = await world.store.queued_jobs(None, world.now, None, 2)
-    assert [job.id for job in first] == ids[:2]
-    assert first[-1].queued_at is not None
-    after = (first[-1].queued_at, first[-1].id)
-    assert [j.id for j in await world.store.queued_jobs(None, world.now, after, 9)] == ids[2:4]
-    since = world.now - timedelta(seconds=1)
-    assert [j.id for j in await world.store.queued_jobs(since, world.now, None, 9)] == [ids[3]]
-
-
-async def test_running_jobs_are_those_started_before(world: World) -> None:
-    old = await world.started("l1")
-    world.clock.advance(10)
-    await world.started("l2")
-    found = await world.store.running_jobs(world.now, None, 10)
-    assert [job.id for job in found] == [old.id]
-
-
-async def test_pauses_are_remembered(world: World) -> None:
-    await world.queued(queue="a")
-    await world.store.pause_queue("b")
-    assert await world.store.paused_queues() == {"b"}
-    assert await world.store.active_queues() == {"a", "b"}
-    await world.store.resume_queue("b")
-    assert await world.store.paused_queues() == set()
+# -- others
 
 
 async def test_a_job_of_another_version_hurts_nobody_else(mongo_url: str) -> None:
@@ -547,22 +361,3 @@ async def test_the_fake_fails_as_told() -> None:
     with pytest.raises(UnknownOutcome):
         await store.insert([submission], submission.accepted_at)
     assert replace(store.jobs[submission.id]).id == submission.id
-
-
-async def test_the_limit_of_a_queue_is_remembered_until_it_is_removed(world: World) -> None:
-    limit = Limit(concurrency=3, rate=Rate(count=10, per=60.0, burst=2))
-    await world.store.pause_queue("a")
-    await world.store.limit_queue("a", limit)
-    await world.store.limit_queue("b", Limit(concurrency=1))
-    assert await world.store.limited_queues() == {"a": limit, "b": Limit(concurrency=1)}
-    await world.store.limit_queue("b", NO_LIMIT)
-    assert await world.store.limited_queues() == {"a": limit}
-    assert await world.store.active_queues() >= {"a", "b"}
-    assert await world.store.paused_queues() == {"a"}
-
-
-async def test_what_is_dispatched_has_its_limit(world: World) -> None:
-    limits = {"key": "customer-7", "concurrency": 2, "rate": {"count": 5}}
-    await world.queued(limits=limits, delay=1)
-    (entry,) = await world.store.dispatch(timedelta(seconds=10), 10)
-    assert entry.limit == KeyLimit(key="customer-7", concurrency=2, rate=Rate(count=5))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from pipeline.domain.execution import Ending, Execution, conclude
+from pipeline.domain.execution import Ending, Execution, Outcome, conclude
 from pipeline.domain.job import Job
 from pipeline.domain.states import State
 from pipeline.ending import end
@@ -93,6 +93,10 @@ class World:
     async def state(self, job_id: str) -> State:
         """Its state."""
         return (await self.job(job_id)).state
+
+    async def outcomes(self, job_id: str) -> list[Outcome]:
+        """How its attempts have ended."""
+        return [record.outcome for record in await self.store.executions(job_id)]
 
     def is_waiting(self, job_id: str, queue: str = "default") -> bool:
         """Whether Redis has it in ready or delayed."""

@@ -120,6 +120,17 @@ async def test_of_those_that_nobody_uses_the_last_ones_are_kept() -> None:
     assert len(doors) == 2
 
 
+async def test_of_those_that_cannot_be_opened_no_more_are_remembered() -> None:
+    """Jobs for ever new exchanges that do not exist would else fill the memory."""
+    house = House()
+    house.is_locked = True
+    doors = house.doors(most=2)
+    for key in "abcdef":
+        with pytest.raises(Unavailable):
+            await knock(doors, key)
+    assert len(doors) == 2
+
+
 async def test_what_is_in_use_is_never_closed_however_many_there_are() -> None:
     house = House()
     doors = house.doors(most=1)

@@ -1,8 +1,6 @@
 """Leases that ran out: what that means, the document says."""
 
-import asyncio
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 
@@ -20,46 +18,19 @@ from pipeline.domain.execution import (
 )
 from pipeline.domain.job import Job
 from pipeline.domain.states import State
-from pipeline.ports import Death, JobStore, LeaseQueue, LiveNote, Progress, WorkerView
+from pipeline.ports import Death, LiveNote, Progress, WorkerView
 from pipeline.watchers.reaper import Reaper
-from tests.fakes.clock import SeededChance
 from tests.fakes.interposed import Died, die, interposed
 from tests.fakes.live_notes import FakeLiveNotes
-from tests.fakes.world import LEASE, World, lease_of
+from tests.fakes.world import LEASE, World
+from tests.reaper_world import SECONDS, a_world, acquainted, heartbeat, look_for
 
 pytestmark = pytest.mark.unit
-
-SECONDS = LEASE.total_seconds()
 
 
 @pytest.fixture
 async def world() -> World:
-    world = World()
-    await world.queue.begin_generation("default", "g1")
-    return world
-
-
-def a_reaper(
-    world: World, *, store: JobStore | None = None, queue: LeaseQueue | None = None
-) -> Reaper:
-    return Reaper(store or world.store, queue or world.queue, world.clock, LEASE)
-
-
-async def look_for(world: World, reaper: Reaper, seconds: float) -> None:
-    """Looks every five seconds, as its loop does."""
-    for _ in range(round(seconds / 5)):
-        await reaper.step()
-        world.clock.advance(5)
-    await reaper.step()
-
-
-async def acquainted(
-    world: World, *, store: JobStore | None = None, queue: LeaseQueue | None = None
-) -> Reaper:
-    """A reaper that has seen this Redis for long enough."""
-    reaper = a_reaper(world, store=store, queue=queue)
-    await look_for(world, reaper, SECONDS)
-    return reaper
+    return await a_world()
 
 
 async def run_out(world: World, reaper: Reaper) -> None:
@@ -72,15 +43,6 @@ def a_loss(world: World, job: Job) -> Execution:
     return conclude(job, Lost(ErrorInfo("lost", "silence")), finished_at=world.now, lot=0)
 
 
-async def heartbeat(world: World, *jobs: Job) -> None:
-    """What a living worker does every third of a lease."""
-    await world.queue.extend([lease_of(job) for job in jobs], LEASE)
-
-
-async def outcomes(world: World, job_id: str) -> list[Outcome]:
-    return [record.outcome for record in await world.store.executions(job_id)]
-
-
 # -- what an expired lease means
 
 
@@ -90,7 +52,7 @@ async def test_a_job_whose_worker_vanished_is_lost_and_due_again(world: World) -
     await run_out(world, reaper)
     after = await world.job(job.id)
     assert (after.state, after.losses, after.failures) == (State.PENDING, 1, 0)
-    assert await outcomes(world, job.id) == [Outcome.LOST]
+    assert await world.outcomes(job.id) == [Outcome.LOST]
     assert not world.is_leased(job.id)
     assert world.queue.has_token("(dispatch)")
 
@@ -111,7 +73,7 @@ async def test_leased_and_never_started_goes_back_to_where_it_was(world: World) 
     assert await world.state(job_id) is State.QUEUED
     (peeked,) = await world.queue.peek("default", 10)
     assert (peeked.job_id, peeked.priority) == (job_id, 9)
-    assert await outcomes(world, job_id) == []
+    assert await world.outcomes(job_id) == []
     assert [job.attempt for job in await world.run("l2")] == [1]
 
 
@@ -159,7 +121,7 @@ async def test_a_result_written_before_the_crash_is_settled_and_not_lost(world: 
     await world.store.record([conclude(job, Succeeded(7), finished_at=world.now, lot=0)])
     await run_out(world, reaper)
     assert await world.state(job.id) is State.SUCCEEDED
-    assert await outcomes(world, job.id) == [Outcome.SUCCEEDED]
+    assert await world.outcomes(job.id) == [Outcome.SUCCEEDED]
 
 
 async def test_three_losses_are_poison(world: World) -> None:
@@ -307,7 +269,7 @@ async def test_h12_a_reaper_held_up_does_not_lose_the_next_attempt(world: World)
     reaper = await acquainted(world, store=interposed(world.store, "get_many", before=go_round))
     job = await world.running("l1")
     await run_out(world, reaper)
-    assert await outcomes(world, job.id) == [Outcome.LOST]
+    assert await world.outcomes(job.id) == [Outcome.LOST]
     after = await world.job(job.id)
     assert (after.state, after.attempt) == (State.RUNNING, 2)
     assert world.is_leased(job.id)
@@ -333,7 +295,7 @@ async def test_two_reapers_lose_an_attempt_once(world: World) -> None:
     job = await world.running()
     await run_out(world, reaper)
     assert (await world.job(job.id)).losses == 1
-    assert await outcomes(world, job.id) == [Outcome.LOST]
+    assert await world.outcomes(job.id) == [Outcome.LOST]
 
 
 async def test_h14_a_job_released_by_a_worker_that_dies_is_found_again(world: World) -> None:
@@ -367,108 +329,3 @@ async def test_a_reaper_that_dies_half_way_is_finished_by_the_next(
     after = await world.job(job.id)
     assert (after.state, after.losses) == (State.PENDING, 1)
     assert not world.is_leased(job.id)
-
-
-# -- H21: after an outage of Redis every lease has run out
-
-
-async def test_h21_a_reaper_that_has_just_begun_waits_for_one_lease(world: World) -> None:
-    """H21: it cannot know whether there was an outage just before it began."""
-    job = await world.running()
-    world.clock.advance(10 * SECONDS)
-    reaper = a_reaper(world)
-    await look_for(world, reaper, SECONDS - 5)
-    assert await world.state(job.id) is State.RUNNING
-    world.clock.advance(5)
-    await reaper.step()
-    assert await world.state(job.id) is State.PENDING
-
-
-async def test_h21_after_a_failover_the_living_have_time_to_extend(world: World) -> None:
-    """H21: Redis is away for two leases and another server takes its place. The reaper is the first
-    to look; the worker beats within a third of a lease."""
-    reaper = await acquainted(world)
-    job = await world.running()
-    world.clock.advance(2 * SECONDS)
-    world.queue.fail_over()
-    await reaper.step()
-    assert await world.state(job.id) is State.RUNNING
-    world.clock.advance(SECONDS / 3)
-    await heartbeat(world, job)
-    for _ in range(20):
-        await reaper.step()
-        await heartbeat(world, job)
-        world.clock.advance(5)
-    assert (await world.job(job.id)).losses == 0
-
-
-async def test_h21_a_failover_in_no_time_loses_the_last_heartbeats_and_no_job(
-    world: World,
-) -> None:
-    """H21: Replication is asynchronous: the new server has the lease as it was before its
-    extension. No look of ours failed and none was late; only the replication id tells."""
-    reaper = await acquainted(world)
-    job = await world.running()
-    await look_for(world, reaper, SECONDS - 5)
-    world.queue.fail_over()
-    world.clock.advance(5)
-    await reaper.step()
-    assert await world.state(job.id) is State.RUNNING
-    await heartbeat(world, job)
-    await look_for(world, reaper, SECONDS - 5)
-    assert (await world.job(job.id)).losses == 0
-
-
-@pytest.mark.parametrize("silently", [True, False])
-async def test_h21_an_outage_of_the_very_same_redis_is_an_outage(
-    world: World, silently: bool
-) -> None:
-    """H21: A network that parts, or a Redis that is stopped and goes on: generation and replication
-    id are what they were. The reaper either meets errors, or its one call hangs and then
-    succeeds."""
-    reaper = await acquainted(world)
-    job = await world.running()
-    for _ in range(round(2 * SECONDS / 5)):
-        if not silently:
-            world.queue.go_down()
-            with pytest.raises(Exception, match="Redis"):
-                await reaper.step()
-        world.clock.advance(5)
-    world.queue.come_back()
-    await reaper.step()
-    assert await world.state(job.id) is State.RUNNING
-    await heartbeat(world, job)
-    await look_for(world, reaper, SECONDS - 5)
-    assert (await world.job(job.id)).losses == 0
-
-
-async def test_h21_what_died_in_the_outage_is_still_reaped_a_lease_later(world: World) -> None:
-    """H21: the pause is for the living; the dead are found when it is over."""
-    reaper = await acquainted(world)
-    job = await world.running()
-    world.clock.advance(2 * SECONDS)
-    await look_for(world, reaper, SECONDS)
-    assert await world.state(job.id) is State.PENDING
-
-
-async def test_h21_without_a_generation_nothing_is_reaped(world: World) -> None:
-    """H21: Wiped, and no reconciler has looked yet: what is there says nothing about who lives."""
-    reaper = await acquainted(world)
-    world.queue.wipe()
-    job = await world.running()
-    await look_for(world, reaper, 3 * SECONDS)
-    assert await world.state(job.id) is State.RUNNING
-
-
-async def test_its_loop_looks_often_enough_to_see_no_outage_in_its_own_pauses(
-    world: World,
-) -> None:
-    for lease in (timedelta(seconds=1), timedelta(seconds=3), LEASE):
-        reaper = Reaper(world.store, world.queue, world.clock, lease)
-        job = await world.running(f"lease-{lease}")
-        loop = reaper.loop(SeededChance(1))
-        running = asyncio.ensure_future(loop.run())
-        await world.clock.run(LEASE.total_seconds() + 2 * lease.total_seconds())
-        loop.stop()
-        await running
-        assert await world.state(job.id) is State.PENDING

@@ -9,53 +9,21 @@ from typing import Any
 import pytest
 
 from pipeline.domain.errors import Unavailable
-from pipeline.domain.execution import ErrorInfo, Failed, Outcome, Succeeded, conclude
+from pipeline.domain.execution import ErrorInfo, Failed, conclude
 from pipeline.domain.job import Job
-from pipeline.domain.limits import NO_LIMIT, Limit
-from pipeline.domain.states import State
-from pipeline.ports import JobStore, LeaseQueue
-from pipeline.watchers.reconciler import Reconciler
+from pipeline.ports import LeaseQueue
 from tests.fakes.interposed import Died, die, interposed
 from tests.fakes.job_store import FakeJobStore
 from tests.fakes.lease_queue import FakeLeaseQueue
-from tests.fakes.world import LEASE, LOOKAHEAD, World, lease_of
+from tests.fakes.world import LOOKAHEAD, World, lease_of
+from tests.reconciler_world import GRACE, a_reconciler, a_world, at_ease, look_for
 
 pytestmark = pytest.mark.unit
-
-GRACE = 5.0
-SECONDS = LEASE.total_seconds()
 
 
 @pytest.fixture
 async def world() -> World:
-    world = World()
-    world.clock.advance(1000)  # no machine boots at monotonic zero
-    await world.queue.begin_generation("default", "g1")
-    return world
-
-
-def a_reconciler(
-    world: World, *, store: JobStore | None = None, queue: LeaseQueue | None = None
-) -> Reconciler:
-    return Reconciler(store or world.store, queue or world.queue, world.clock, world.chance, LEASE)
-
-
-async def look_for(world: World, reconciler: Reconciler, seconds: float) -> None:
-    """A look a second, as its loop does."""
-    for _ in range(round(seconds)):
-        await reconciler.step()
-        world.clock.advance(1)
-    await reconciler.step()
-
-
-async def at_ease(
-    world: World, *, store: JobStore | None = None, queue: LeaseQueue | None = None
-) -> Reconciler:
-    """One that has made its first full pass with this queue, some time ago."""
-    await world.store.bury(await world.stored())  # the queue is known
-    reconciler = a_reconciler(world, store=store, queue=queue)
-    await look_for(world, reconciler, 10)
-    return reconciler
+    return await a_world()
 
 
 # -- queued, but not in Redis
@@ -350,231 +318,6 @@ async def test_any_number_of_reconcilers_do_the_same_once(world: World) -> None:
     assert len({job.id for n in range(2) for job in await world.run(f"l{n}")}) == len(jobs)
 
 
-# -- running, but leased by nobody
-
-
-async def leaseless(world: World) -> str:
-    """H22: the start's reply is lost; the worker reads back, has not won, and drops the
-    member; then the write is applied."""
-    job_id = await world.ready()
-    grant = await world.leased("l1")
-    part = world.queue.part("default")
-    del part.leased[job_id], part.keys[job_id]
-    assert await world.started(grant, "l1")
-    return job_id
-
-
-async def outcomes(world: World, job_id: str) -> list[Outcome]:
-    return [record.outcome for record in await world.store.executions(job_id)]
-
-
-async def test_h22_a_start_that_is_applied_late_leaves_no_job_running_for_ever(
-    world: World,
-) -> None:
-    """H22: `running`, and no runner anywhere: absent in two looks a lease apart, it is reaped."""
-    reconciler = await at_ease(world)
-    job_id = await leaseless(world)
-    await look_for(world, reconciler, 3 * SECONDS + 1)
-    assert await outcomes(world, job_id) == [Outcome.LOST]
-    assert await world.state(job_id) is State.PENDING
-
-
-async def test_h22_one_look_is_not_enough(world: World) -> None:
-    """H22: Its heartbeat may be about to write the lease."""
-    reconciler = await at_ease(world)
-    job_id = await leaseless(world)
-    await look_for(world, reconciler, 2 * SECONDS)
-    assert await world.state(job_id) is State.RUNNING
-    (job,) = world.store.jobs.values()
-    await world.queue.extend([lease_of(job)], timedelta(hours=1))
-    await look_for(world, reconciler, 3 * SECONDS)
-    assert await world.state(job_id) is State.RUNNING
-
-
-@pytest.mark.parametrize("change", ["wipe", "fail_over"])
-async def test_h22_two_looks_at_two_redises_prove_nothing(world: World, change: str) -> None:
-    """H22: Between the looks Redis was lost: everything is absent, and everybody may be alive."""
-    reconciler = await at_ease(world)
-    job_id = await leaseless(world)
-    await look_for(world, reconciler, 2 * SECONDS - 3)
-    getattr(world.queue, change)()
-    await look_for(world, reconciler, SECONDS)
-    assert await world.state(job_id) is State.RUNNING
-    await look_for(world, reconciler, SECONDS + 1)
-    assert await outcomes(world, job_id) == [Outcome.LOST]
-
-
-async def test_h22_what_ran_another_attempt_in_between_was_not_absent_twice(world: World) -> None:
-    """H22: The looks are a little more than a lease apart, and attempt 2 began just after the
-    first."""
-    reconciler = await at_ease(world)
-    job_id = await leaseless(world)
-    await look_for(world, reconciler, 2 * SECONDS - 10)
-    (job,) = world.store.jobs.values()
-    record = conclude(job, Failed(ErrorInfo("a", "b")), finished_at=world.now, lot=0)
-    await world.store.settle(await world.store.record([record]))
-    await world.dispatched()
-    grant = await world.leased("l2")
-    await world.started(grant, "l2")
-    part = world.queue.part("default")
-    del part.leased[job_id], part.keys[job_id]
-    world.clock.advance(SECONDS + 1)
-    await reconciler.step()
-    assert (await world.job(job_id)).attempt == 2
-    assert await outcomes(world, job_id) == [Outcome.FAILED]
-
-
-async def test_a_leaseless_job_whose_result_stands_is_settled_by_it(world: World) -> None:
-    reconciler = await at_ease(world)
-    job_id = await leaseless(world)
-    (job,) = world.store.jobs.values()
-    await world.store.record([conclude(job, Succeeded(), finished_at=world.now, lot=0)])
-    await look_for(world, reconciler, 3 * SECONDS + 1)
-    assert await world.state(job_id) is State.SUCCEEDED
-
-
-async def test_living_jobs_are_left_alone_however_long_they_run(world: World) -> None:
-    reconciler = await at_ease(world)
-    job = await world.running()
-    for _ in range(50):
-        await world.queue.extend([lease_of(job)], LEASE)
-        await look_for(world, reconciler, 9)
-    after = await world.job(job.id)
-    assert (after.state, after.attempt) == (State.RUNNING, 1)
-
-
-# -- pauses
-
-
-async def test_a_pause_outlives_redis(world: World) -> None:
-    """Nothing of a paused queue may be leased: not even between the wipe and two looks after it,
-    when the jobs are back and the pause is not."""
-
-    async def lease() -> None:
-        assert (await world.leased("l1")).job_ids == []
-
-    reconciler = await at_ease(world, queue=interposed(world.queue, "restore", after=lease))
-    await world.store.pause_queue("default")
-    await world.queue.pause("default")
-    await world.ready()
-    world.clock.advance(1)
-    world.queue.wipe()
-    await reconciler.step()
-    grant = await world.leased("l2")
-    assert (grant.job_ids, grant.paused) == ([], True)
-    assert (await world.queue.view("default")).ready == 1
-
-
-async def test_a_pause_that_was_half_written_is_completed(world: World) -> None:
-    reconciler = await at_ease(world)
-    await world.store.pause_queue("default")
-    await look_for(world, reconciler, 2)
-    assert (await world.queue.view("default")).paused
-
-
-async def test_a_resume_that_was_half_written_is_completed(world: World) -> None:
-    reconciler = await at_ease(world)
-    await world.queue.pause("default")
-    await look_for(world, reconciler, 2)
-    assert not (await world.queue.view("default")).paused
-
-
-async def test_a_pause_under_way_is_not_undone(world: World) -> None:
-    """One look falls between its two writes; the next finds both."""
-    reconciler = await at_ease(world)
-    await world.queue.pause("default")
-    await reconciler.step()
-    assert (await world.queue.view("default")).paused
-    await world.store.pause_queue("default")
-    await look_for(world, reconciler, 5)
-    assert (await world.queue.view("default")).paused
-
-
-# -- limits
-
-
-async def test_a_limit_outlives_redis(world: World) -> None:
-    """No job beyond the limit is leased: not even between the wipe and two looks after it."""
-
-    async def lease() -> None:
-        assert len((await world.leased("l1")).job_ids) == 1
-
-    reconciler = await at_ease(world, queue=interposed(world.queue, "restore", after=lease))
-    await limit_both(world, Limit(concurrency=1))
-    for _ in range(3):
-        await world.ready()
-    world.clock.advance(1)
-    world.queue.wipe()
-    await reconciler.step()
-    assert (await world.leased("l2")).job_ids == []
-    assert (await world.queue.view("default")).leased == 1
-
-
-async def test_a_wipe_leaves_no_key_with_more_room_than_it_has(world: World) -> None:
-    """The heartbeat brings back the leases, and with them what they hold of the key's limit."""
-    reconciler = await at_ease(world)
-    asked = {"key": "customer-7", "concurrency": 1}
-    job = await world.running(limits=asked)
-    waiting = await world.ready(limits=asked)
-    world.clock.advance(1)
-    world.queue.wipe()
-    await world.queue.extend([replace(lease_of(job), limit_key="customer-7")], LEASE)
-    await reconciler.step()
-    assert (await world.leased("l2")).job_ids == []
-    await world.ended(job, Succeeded(1))
-    assert (await world.leased("l3")).job_ids == [waiting]
-
-
-async def test_a_limit_that_was_half_written_is_completed(world: World) -> None:
-    reconciler = await at_ease(world)
-    await world.store.limit_queue("default", Limit(concurrency=7))
-    await look_for(world, reconciler, 2)
-    assert (await world.queue.view("default")).limit == "7 0 0"
-    await world.store.limit_queue("default", NO_LIMIT)
-    await look_for(world, reconciler, 2)
-    assert (await world.queue.view("default")).limit == ""
-
-
-async def test_a_limit_under_way_is_not_undone(world: World) -> None:
-    """One look falls between its two writes; the next finds both."""
-    reconciler = await at_ease(world)
-    await world.queue.limit("default", Limit(concurrency=7))
-    await reconciler.step()
-    assert (await world.queue.view("default")).limit == "7 0 0"
-    await world.store.limit_queue("default", Limit(concurrency=7))
-    await look_for(world, reconciler, 5)
-    assert (await world.queue.view("default")).limit == "7 0 0"
-
-
-async def test_a_slot_that_nobody_holds_is_free_after_a_full_pass(world: World) -> None:
-    """A process that knows no limits acknowledged the lease."""
-    reconciler = await at_ease(world)
-    asked = {"key": "customer-7", "concurrency": 1}
-    job = await world.running(limits=asked)
-    waiting = await world.ready(limits=asked)
-    del world.queue.part("default").leased[job.id]
-    assert (await world.leased("l2")).job_ids == []
-    await look_for(world, reconciler, 301)
-    assert (await world.leased("l3")).job_ids == [waiting]
-
-
-async def test_a_queue_at_its_limit_is_left_to_sleep(world: World) -> None:
-    reconciler = await at_ease(world)
-    await limit_both(world, Limit(concurrency=1))
-    await world.ready()
-    await world.ready()
-    await world.run("l1")
-    world.queue.take_token("default")
-    await look_for(world, reconciler, 3)
-    assert not world.queue.has_token("default")
-
-
-async def limit_both(world: World, limit: Limit) -> None:
-    """As the gateway does it."""
-    await world.store.limit_queue("default", limit)
-    await world.queue.limit("default", limit)
-
-
 async def test_its_loop_looks_every_second(world: World) -> None:
     job_id = await world.stored()
     loop = a_reconciler(world).loop()
@@ -583,29 +326,3 @@ async def test_its_loop_looks_every_second(world: World) -> None:
     assert world.is_waiting(job_id)
     loop.stop()
     await running
-
-
-# -- wake-ups
-
-
-async def test_a_wake_up_that_died_with_its_worker_is_given_again(world: World) -> None:
-    """A worker takes the token and is killed before it leases: nobody else would look for long."""
-    reconciler = await at_ease(world)
-    job_id = await world.stored()
-    await world.queue.add([(await world.store.get_many([job_id]))[job_id].entry])
-    assert world.queue.take_token("default")
-    await reconciler.step()
-    assert not world.queue.has_token("default"), "it may be on its way"
-    await look_for(world, reconciler, 2)
-    assert world.queue.has_token("default")
-
-
-async def test_a_paused_queue_is_left_to_sleep(world: World) -> None:
-    reconciler = await at_ease(world)
-    job_id = await world.stored()
-    await world.queue.add([(await world.store.get_many([job_id]))[job_id].entry])
-    await world.store.pause_queue("default")
-    await world.queue.pause("default")
-    world.queue.take_token("default")
-    await look_for(world, reconciler, 3)
-    assert not world.queue.has_token("default")

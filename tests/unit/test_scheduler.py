@@ -12,6 +12,7 @@ from pipeline.domain.firing import MAX_CATCH_UP, SkipReason
 from pipeline.domain.priority import LOWEST
 from pipeline.domain.schedule import LEAD
 from pipeline.domain.states import State
+from pipeline.ports import LiveNote
 from tests.fakes.clock import START, SeededChance
 from tests.fakes.interposed import die, interposed
 from tests.schedule_world import World, watching
@@ -118,6 +119,16 @@ async def test_replace_nudges_the_worker_of_the_last_run(world: World) -> None:
     assert job.worker is not None
     await world.at(START + 2 * MINUTE)
     await asyncio.wait_for(world.queue.await_nudge(job.worker), 5)
+
+
+async def test_what_a_replaced_run_had_told_stands_in_its_record(world: World) -> None:
+    await world.scheduled(overlap="replace")
+    await world.at(START + MINUTE)
+    (job,) = await world.run("lease-1")
+    await world.notes.tell({(job.id, job.attempt): LiveNote(log="a line\n")}, MINUTE)
+    await world.at(START + 2 * MINUTE)
+    (record,) = await world.store.executions(job.id)
+    assert (record.outcome, record.report) == (Outcome.CANCELLED, {"log": "a line\n"})
 
 
 async def test_a_run_that_ends_by_itself_in_this_moment_is_not_in_the_way_of_its_replacement(
