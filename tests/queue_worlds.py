@@ -2,7 +2,8 @@
 on Redis, so that one suite runs on both and one state machine compares them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -121,6 +122,18 @@ class World:
     def sleeping(self) -> int:
         """How many stand in `await_work` of the default queue."""
         raise NotImplementedError
+
+
+@asynccontextmanager
+async def a_world(kind: str, redis_url: str) -> AsyncIterator[World]:
+    """`fake` or `redis`."""
+    if kind == "fake":
+        yield FakeWorld(ManualClock())
+        return
+    world = RedisWorld(redis_url, ManualClock())
+    async with world.real:
+        yield world
+    world.raw.close()
 
 
 class FakeWorld(World):

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, TypeVar, overload
 
 Seen = TypeVar("Seen")
@@ -37,3 +38,12 @@ async def eventually(
         if time.monotonic() > deadline:
             raise AssertionError(f"Not within {timeout} s; last: {last!r}")
         await asyncio.sleep(every)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and was not collected does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"

@@ -21,7 +21,10 @@ _log = log(__name__)
 
 
 class Stall:
-    """Watches the loop that it is made in, from any other thread, but one."""
+    """Watches the loop that it is made in, from any other thread, but one.
+
+    The watched loop writes `_asked_at` alone, and at any moment: whoever looks reads it once.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
@@ -31,18 +34,17 @@ class Stall:
 
     def look(self) -> None:
         """Ask for a sign of life; say so, once, if there has been none for long."""
-        now = self._clock.monotonic()
-        if self._asked_at is None:
-            self._asked_at = now
+        now, asked_at = self._clock.monotonic(), self._asked_at
+        if asked_at is None:
+            self._asked_at, self._is_told = now, False
             with suppress(RuntimeError):  # it has ended
                 self._loop.call_soon_threadsafe(self._answer)
-        elif now - self._asked_at >= _LONG and not self._is_told:
+        elif now - asked_at >= _LONG and not self._is_told:
             self._is_told = True
-            _log.error("loop.blocked", seconds=round(now - self._asked_at, 1), where=self._where(),
+            _log.error("loop.blocked", seconds=round(now - asked_at, 1), where=self._where(),
                        next="its jobs stand still until this returns")  # fmt: skip
 
     def _answer(self) -> None:
-        self._is_told = False
         self._asked_at = None
 
     def _where(self) -> str:

@@ -13,13 +13,13 @@ from pydantic_core import from_json, to_json
 
 from pipeline.ports import Attempt, Promise, WorkerView
 from pipeline.queue import scripts
+from pipeline.queue.batches import MS
 from pipeline.queue.connect import Lines, Word
 from pipeline.queue.keys import PLACES, PROMISE, WORKER, WRITTEN
 from pipeline.queue.worker_registry import WorkerRegistry
 
 LOG_BYTES = 64 * 1024
 
-_MS = timedelta(milliseconds=1)
 _PATIENCE = 2.0
 
 
@@ -62,7 +62,7 @@ class RedisHttpWorkers:
     async def promise(self, promise: Promise, most: int, ttl: timedelta) -> Promise | None:
         """What stands; said twice, it is the same."""
         keys = [_key_of(promise.worker, promise.request), *_places_of(promise.worker)]
-        words: list[Word] = ["", ttl // _MS, _text_of(promise), promise.lease_id, most]
+        words: list[Word] = ["", ttl // MS, _text_of(promise), promise.lease_id, most]
         stands = await self._lines.run(scripts.PROMISE, keys, words)
         return _promise_of(stands) if stands else None
 
@@ -70,7 +70,7 @@ class RedisHttpWorkers:
         self, worker: str, leases: Sequence[str], over: Sequence[str], ttl: timedelta
     ) -> int:
         """How many it runs, when these have been counted."""
-        words: list[Word] = ["", ttl // _MS, len(leases), *leases, *over]
+        words: list[Word] = ["", ttl // MS, len(leases), *leases, *over]
         running: int = await self._lines.run(scripts.PLACES, _places_of(worker), words)
         return running
 
@@ -86,7 +86,7 @@ class RedisHttpWorkers:
 
     async def write_log(self, attempt: Attempt, text: str, ttl: timedelta) -> None:
         """Add to what it has written. After a lost reply a line may be there twice."""
-        words: list[Word] = [text, LOG_BYTES, ttl // _MS]
+        words: list[Word] = [text, LOG_BYTES, ttl // MS]
         await self._lines.run(scripts.WRITE_LOG, [_log_of(attempt)], words)
 
     async def log(self, attempt: Attempt) -> str:

@@ -7,10 +7,10 @@ from typing import Self
 from pydantic_core import from_json, to_json
 
 from pipeline.ports import LiveNote, Progress
+from pipeline.queue.batches import MS
 from pipeline.queue.connect import Lines
 from pipeline.queue.keys import LIVE
 
-_MS = timedelta(milliseconds=1)
 _PATIENCE = 0.5
 """Seconds: whoever shows a job shows it without them rather than late."""
 
@@ -31,8 +31,7 @@ class RedisLiveNotes:
         """These are the notes of these attempts for `ttl`."""
         if notes:
             sets = (
-                ("SET", _key(name), _written(note), "PX", ttl // _MS)
-                for name, note in notes.items()
+                ("SET", _key(name), _written(note), "PX", ttl // MS) for name, note in notes.items()
             )
             await self._lines.ask_all(*sets)
 

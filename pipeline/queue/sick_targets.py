@@ -1,8 +1,8 @@
 """Sick targets on Redis. A hint that may be lost at any moment: it is made again by failures.
 
 A target that nobody asks for is forgotten after `KEEP`. The origins are only an index, so that
-nobody walks over the whole of Redis. One whose hash is gone is taken out of it by whoever notices:
-workers go by the index, and would neither hold its jobs back nor count their failures.
+nobody walks over the whole of Redis. One whose hash is gone is taken out of it by whoever asks for
+it: workers go by the index, and would neither hold its jobs back nor count their failures.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +12,7 @@ from typing import Self
 from pipeline.domain.instants import from_ms
 from pipeline.ports import Chance, Probe, SickTarget, Wait, Well
 from pipeline.queue import scripts
+from pipeline.queue.batches import MS
 from pipeline.queue.connect import Lines, Reply, Word
 from pipeline.queue.keys import SICK_TARGET, SICK_TARGETS
 from pipeline.queue.lease_queue import server_time
@@ -28,7 +29,6 @@ FAR = timedelta(hours=1)
 KEEP = timedelta(hours=2)
 
 _HELD = "held:"
-_MS = timedelta(milliseconds=1)
 _PATIENCE = 2.0
 
 
@@ -50,21 +50,21 @@ class RedisSickTargets:
         self, origin: str, *, probe: str | None, at_least: timedelta, error: str
     ) -> bool:
         """Hold its jobs back for a while; whether that is news."""
-        spans = [span // _MS for span in (FIRST, LONGEST, min(at_least, FAR))]
-        words: list[Word] = [self._instant(), origin, *spans, probe or "", error, KEEP // _MS]
+        spans = [span // MS for span in (FIRST, LONGEST, min(at_least, FAR))]
+        words: list[Word] = [self._instant(), origin, *spans, probe or "", error, KEEP // MS]
         return bool(await self._lines.run(scripts.SICK_TRIP, _keys(origin), words) != "known")
 
     async def ask(
         self, origin: str, queue: str, *, probe: str, within: timedelta
     ) -> Well | Probe | Wait:
         """Whether a job of `queue` may go there."""
-        spans = [span // _MS for span in (within, GAP, GRACE, FAR)]
+        spans = [span // MS for span in (within, GAP, GRACE, FAR)]
         lot = f"{self._chance.lot():.6f}"
-        words: list[Word] = [self._instant(), probe, *spans, lot, queue, KEEP // _MS, origin]
+        words: list[Word] = [self._instant(), probe, *spans, lot, queue, KEEP // MS, origin]
         reply = await self._lines.run(scripts.SICK_ASK, _keys(origin), words)
         match reply:
             case ["wait", delay, error]:
-                return Wait(delay * _MS, error)
+                return Wait(delay * MS, error)
             case ["probe"]:
                 return Probe()
             case _:
@@ -85,9 +85,6 @@ class RedisSickTargets:
         if not origins:
             return []
         replies = await self._lines.ask_all(*(("HGETALL", SICK_TARGET.of(o)) for o in origins))
-        gone = [origin for origin, reply in zip(origins, replies, strict=True) if not reply]
-        if gone:
-            await self._lines.ask("ZREM", SICK_TARGETS.pattern, *gone)
         return [_target(o, reply) for o, reply in zip(origins, replies, strict=True) if reply]
 
 

@@ -1,9 +1,4 @@
-"""Who is alive: one hash a worker, which expires when the worker falls silent.
-
-The set of ids is only an index, so that nobody walks over the whole of Redis; an id whose hash is
-gone is removed by whoever notices. A worker that comes back in that moment is in it again with its
-next announcement.
-"""
+"""Which workers are alive, how they are nudged, and how they died."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -13,11 +8,10 @@ from pydantic_core import from_json, to_json
 
 from pipeline.domain.instants import from_ms
 from pipeline.ports import Death, WorkerView
-from pipeline.queue import scripts
-from pipeline.queue.connect import Lines, Reply
+from pipeline.queue.announced import Announced, Fields
+from pipeline.queue.connect import Lines
 from pipeline.queue.keys import DEATH, NUDGE, WORKER, WORKERS
 
-_MS = timedelta(milliseconds=1)
 _DAY = 86_400
 
 
@@ -26,24 +20,20 @@ class WorkerRegistry:
 
     def __init__(self, lines: Lines) -> None:
         self._lines = lines
+        self._announced = Announced(lines, WORKERS, WORKER)
 
     async def announce(self, view: WorkerView, ttl: timedelta) -> None:
         """Write it down; it vanishes `ttl` after the last call."""
-        await self._lines.ask("SADD", WORKERS.pattern, view.id)
-        words = [word for pair in _fields_of(view).items() for word in pair]
-        await self._lines.run(scripts.ANNOUNCE, [WORKER.of(view.id)], ["", ttl // _MS, *words])
+        await self._announced.announce(view.id, _fields_of(view), ttl)
 
     async def heard(self, worker: str, ttl: timedelta) -> WorkerView | None:
         """It is alive, for `ttl` from now; None if it is not known (any more)."""
-        fields = await self._lines.run(scripts.HEARD, [WORKER.of(worker)], ["", ttl // _MS])
-        if not fields:
-            return None
-        await self._lines.ask("SADD", WORKERS.pattern, worker)
-        return _view_of(worker, fields)
+        fields = await self._announced.heard(worker, ttl)
+        return _view_of(worker, fields) if fields else None
 
     async def find(self, worker: str) -> WorkerView | None:
         """What it says, if it is alive."""
-        fields = await self._lines.ask("HGETALL", WORKER.of(worker))
+        fields = await self._announced.find(worker)
         return _view_of(worker, fields) if fields else None
 
     async def nudge(self, worker: str) -> None:
@@ -53,7 +43,7 @@ class WorkerRegistry:
 
     async def retract(self, worker: str) -> None:
         """Forget it at once."""
-        await self._lines.ask_all(("DEL", WORKER.of(worker)), ("SREM", WORKERS.pattern, worker))
+        await self._announced.retract(worker)
 
     async def report(self, death: Death) -> bool:
         """Write down how it ended, under the id that it had announced; it goes after a day."""
@@ -78,19 +68,10 @@ class WorkerRegistry:
 
     async def list(self) -> Sequence[WorkerView]:
         """Who is alive, by id."""
-        ids = sorted(await self._lines.ask("SMEMBERS", WORKERS.pattern))
-        if not ids:
-            return []
-        hashes = await self._lines.ask_all(*(("HGETALL", WORKER.of(worker)) for worker in ids))
-        gone = [worker for worker, fields in zip(ids, hashes, strict=True) if not fields]
-        if gone:
-            await self._lines.ask("SREM", WORKERS.pattern, *gone)
-        return [
-            _view_of(worker, fields) for worker, fields in zip(ids, hashes, strict=True) if fields
-        ]
+        return [_view_of(worker, fields) for worker, fields in await self._announced.list()]
 
 
-def _fields_of(view: WorkerView) -> dict[str, str]:
+def _fields_of(view: WorkerView) -> Fields:
     return dict(view.extra) | {
         "host": view.host,
         "pid": str(view.pid),
@@ -101,8 +82,7 @@ def _fields_of(view: WorkerView) -> dict[str, str]:
     }
 
 
-def _view_of(worker: str, reply: Reply) -> WorkerView:
-    fields = dict(zip(reply[::2], reply[1::2], strict=True))
+def _view_of(worker: str, fields: Fields) -> WorkerView:
     return WorkerView(
         id=worker,
         host=fields.pop("host"),

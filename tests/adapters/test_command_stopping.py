@@ -19,7 +19,7 @@ import pytest
 
 from pipeline.domain.execution import TimedOut
 from tests.builders import a_job
-from tests.support import eventually
+from tests.support import eventually, is_alive
 from workers.executors.command import CommandExecutor
 
 FAMILY = """
@@ -43,14 +43,6 @@ from workers.executors.command import CommandExecutor
 job = a_job(body={"command": sys.argv[1]})
 asyncio.run(CommandExecutor().run(job, job.spec.work))
 """
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
 
 
 def pids_in(path: Path) -> list[int]:

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.domain.execution import Ending, Failed, Succeeded, TimedOut
 from tests.builders import a_job
-from tests.support import eventually
+from tests.support import eventually, is_alive
 from workers.executors.command import CommandExecutor
 from workers.executors.executors import Executors
 from workers.executors.task import TaskExecutor
@@ -28,14 +28,6 @@ async def run(command: str | list[str], timeout: float = 20) -> Ending:
 def failure(ending: Ending) -> Failed:
     assert isinstance(ending, Failed)
     return ending
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
 
 
 def pid_in(path: Path) -> int:

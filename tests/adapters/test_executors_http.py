@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -10,6 +11,8 @@ import pytest_asyncio
 from aiohttp import web
 
 from pipeline.domain.execution import Failed, Succeeded, TimedOut
+from pipeline.domain.http_work import HttpAuth, SecretHeader
+from pipeline.domain.secret import SecretRef
 from tests.builders import a_job
 from tests.fakes.clock import ManualClock
 from tests.http_world import HERE, PARENT, Receiver, call, executing, failure, raw_server, receiving
@@ -50,7 +53,7 @@ async def test_every_request_carries_what_drops_the_copies(receiver: Receiver) -
     assert headers["User-Agent"] == "DueQ/test"
 
 
-@pytest.mark.parametrize("name", ["DueQ-Attempt", "dueq-attempt", "idempotency-key", "Host"])
+@pytest.mark.parametrize("name", ["DueQ-Attempt", "dueq-attempt", "idempotency-key"])
 async def test_credentials_do_not_take_the_place_of_the_fence(
     receiver: Receiver, name: str
 ) -> None:
@@ -252,11 +255,20 @@ async def test_a_reason_does_nothing_to_a_terminal() -> None:
     assert ending.error.message == "answered 500 a[31mb"
 
 
-@pytest.mark.parametrize("header", ["Content-Length", "transfer-encoding", "Connection"])
-async def test_where_a_request_ends_is_not_the_users_to_say(
-    receiver: Receiver, header: str
+@pytest.mark.parametrize("header", ["Content-Length", "transfer-encoding", "Connection", "Host"])
+@pytest.mark.parametrize("place", ["headers", "auth"])
+async def test_where_a_request_ends_is_not_for_a_job_to_say_that_came_past_the_door(
+    receiver: Receiver, place: str, header: str
 ) -> None:
-    ending = failure(await call(receiver.url, headers={header: "1"}))
+    """Another version may have stored it."""
+    job = a_job(body={"http": {"url": receiver.url}})
+    assert job.spec.http is not None
+    named = SecretHeader.model_construct(name=header, value=SecretRef(secret="A"))
+    asked = {"headers": {header: "1"}, "auth": HttpAuth.model_construct(header=named)}
+    http = job.spec.http.model_copy(update={place: asked[place]})
+    async with executing(*HERE, secrets={"A": "1"}) as executors:
+        spec = job.spec.model_copy(update={"http": http})
+        ending = failure(await executors.run(replace(job, spec=spec)))
     assert ending.error.type == "forbidden_header"
     assert not ending.retryable
     assert receiver.requests == []

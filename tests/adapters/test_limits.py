@@ -8,8 +8,7 @@ import pytest_asyncio
 
 from pipeline.domain.limits import NO_LIMIT, KeyLimit, Limit, Rate
 from pipeline.ports import Room
-from tests.fakes.clock import ManualClock
-from tests.queue_worlds import TTL, FakeWorld, RedisWorld, World
+from tests.queue_worlds import TTL, World, a_world
 
 AGES = TTL.total_seconds() + 1
 ONE = KeyLimit(key="a", concurrency=1)
@@ -19,13 +18,8 @@ SLOW = KeyLimit(key="slow", rate=Rate(count=2, per=1))
 
 @pytest_asyncio.fixture(params=["fake", "redis"])
 async def world(request: pytest.FixtureRequest, redis_url: str) -> AsyncIterator[World]:
-    if request.param == "fake":
-        yield FakeWorld(ManualClock())
-        return
-    world = RedisWorld(redis_url, ManualClock())
-    async with world.real:
+    async with a_world(request.param, redis_url) as world:
         yield world
-    world.raw.close()
 
 
 async def add(world: World, jobs: str, limit: KeyLimit | None, **when: int) -> None:

@@ -222,6 +222,18 @@ async def test_one_that_was_forgotten_falls_sick_again_like_any_other(
             assert raw.zrange(SICK_TARGETS.pattern, 0, -1) == [HOST]
 
 
+async def test_who_looks_at_the_list_takes_nothing_out_of_the_index(redis_url: str) -> None:
+    """It reads the index, finds no hash, and meanwhile the target falls sick again: taken out now,
+    it would be sick and no worker would know."""
+    raw: Any = redis.Redis.from_url(redis_url, decode_responses=True)
+    with raw:
+        async with RedisSickTargets(redis_url, SeededChance(1)) as targets:
+            await trip(targets)
+            raw.delete(SICK_TARGET.of(HOST))
+            assert await targets.list() == []
+            assert await targets.origins() == {HOST}
+
+
 async def test_targets_that_are_never_called_again_do_not_pile_up(
     redis_url: str, clock: ManualClock
 ) -> None:

@@ -14,7 +14,7 @@ FOLDER = Path(scripts.__file__).parent / "lua"
 FILES = sorted(FOLDER.glob("*.lua"))
 SHARED = {
     "prelude", "limits", "waits", "holds", "ended", "moves", "place", "streams", "step", "merge",
-    "settle", "take", "room", "promote", "begin", "refund", "plain",
+    "settle", "take", "room", "promote", "begin", "refund", "plain", "let_go",
 }  # fmt: skip
 OPERATIONS = [path for path in FILES if path.stem not in SHARED]
 

@@ -76,3 +76,19 @@ async def test_a_loop_that_answers_is_not_told_of_however_seldom_one_looks(loop:
             await loop.goes_on()
             await loop.clock.run(60)
     assert logs == []
+
+
+async def test_an_answer_in_the_middle_of_a_look_does_not_end_who_looks(loop: Loop) -> None:
+    """The heartbeat reads that it has asked; the loop, free again, answers; the heartbeat reckons
+    for how long. With what is no instant any more it would die, and its worker with it."""
+
+    class Instant(float):
+        def __sub__(self, since: float) -> float:
+            loop.stall._answer()
+            return float(self) - since
+
+    loop.stall._asked_at = 0.0
+    loop.clock.monotonic = lambda: Instant(60)  # type: ignore[method-assign]
+    with capture_logs() as logs:
+        loop.stall.look()
+    assert [log["seconds"] for log in logs] == [60]

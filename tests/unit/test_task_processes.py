@@ -17,7 +17,7 @@ from pipeline.domain.execution import Ending, Failed, Succeeded, TimedOut
 from pipeline.domain.job import Job
 from tests.builders import a_job
 from tests.process_tasks import PROCESS_TASKS
-from tests.support import eventually
+from tests.support import eventually, is_alive
 from workers.asked import body_of
 from workers.executors.task import TaskExecutor
 
@@ -40,22 +40,23 @@ class World:
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    world = World()
+    """Its processes are collected before its loop is gone; nobody could later."""
+    world, others = World(), children()
     yield world
     world.executor.close()
+    await eventually(lambda: children() <= others)
+
+
+def children() -> set[int]:
+    """Of this process, those too that have ended and were not collected."""
+    return set(
+        map(int, Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split())
+    )
 
 
 def failure(ending: Ending) -> Failed:
     assert isinstance(ending, Failed), ending
     return ending
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
 
 
 async def test_it_runs_elsewhere_with_the_payload_that_it_is_typed_for(world: World) -> None:
@@ -159,6 +160,21 @@ async def test_what_it_tells_is_cut_and_made_storable_as_in_a_thread(world: Worl
     assert ending.report == {
         "progress": {"fraction": 1.0, "note": "?" + 499 * "x"}, "log": 4000 * "x" + "\n7\n"
     }  # fmt: skip
+
+
+async def test_what_a_function_has_left_behind_speaks_for_no_other_attempt(
+    world: World, tmp_path: Path
+) -> None:
+    """The next one runs in the same process, on the same socket."""
+    written = tmp_path / "late"
+    first = await world.run("leave_a_thread", str(written))
+    await eventually(written.exists)
+    second = await world.run("add", {"numbers": [1]})
+    assert isinstance(first, Succeeded)
+    assert isinstance(second, Succeeded)
+    assert (second.result["sum"], second.result["pid"]) == (1, first.result)
+    assert (first.report, second.report, world.submitted) == ({}, {}, [])
+    await eventually(written.with_suffix(".refused").exists)
 
 
 async def test_a_job_that_is_too_large_is_refused_where_it_is_submitted(world: World) -> None:

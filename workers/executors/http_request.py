@@ -17,18 +17,13 @@ from pydantic_core import to_json
 from yarl import URL
 
 from pipeline.domain.errors import DueQError
-from pipeline.domain.http_work import Fields, HttpAuth, HttpWork
+from pipeline.domain.http_work import FRAMING, Fields, HttpAuth, HttpWork
 from pipeline.domain.job import Job
 from pipeline.domain.secret import SecretRef, is_sensitive
 from workers.executors.fence import fence_headers, is_fence
 from workers.secrets import NoSuchSecret, Revealed
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_FRAMING = frozenset(
-    {"connection", "content-length", "host", "transfer-encoding", "upgrade", "te", "trailer",
-     "keep-alive", "proxy-authorization", "proxy-connection"}
-)  # fmt: skip
-"""Headers that say where a message goes and ends: set by the client library alone."""
 _OF_A_BODY = frozenset({"content-encoding", "content-language", "content-location", "content-type"})
 _SIGNATURE = frozenset({"webhook-id", "webhook-timestamp", "webhook-signature"})
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -87,7 +82,7 @@ def request_of(job: Job, work: HttpWork, reveal: Revealed, now: datetime) -> Htt
         for name, content in work.headers.items()
         if name.lower() not in taken and not is_fence(name)
     }
-    _refuse(_FRAMING & {name.lower() for name in (*headers, *auth)})
+    _refuse(FRAMING & {name.lower() for name in (*headers, *auth)})
     _refuse({name.lower() for name in auth if name.lower() in taken or is_fence(name)})
     if content_type and not any(name.lower() == "content-type" for name in headers):
         headers["Content-Type"] = content_type

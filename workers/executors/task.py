@@ -101,10 +101,9 @@ class TaskExecutor:
             schedule_id=job.schedule_id, fire_time=job.fire_time,
         )  # fmt: skip
         try:
-            fitting = task.fit(payload)
-            if task.process:
+            if task.process:  # there the payload is fitted, too: the loop has no part in that
                 return await self._processes.run(task, payload, context)
-            return success_of(await self._call(task, fitting, context))
+            return success_of(await self._call(task, task.fit(payload), context))
         except asyncio.CancelledError as error:
             if is_being_cancelled():
                 raise

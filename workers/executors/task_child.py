@@ -12,7 +12,7 @@ import threading
 from collections.abc import Mapping
 from datetime import datetime
 from importlib import import_module
-from typing import Any
+from typing import Any, BinaryIO
 
 from pydantic_core import from_json, to_json
 
@@ -23,33 +23,30 @@ from workers.notes import line_text, note_text
 from workers.tasks import Context, Task
 
 
-class Worker:
-    """The worker's end of the socket, as a running function sees it."""
+class _Channel:
+    """The worker's end of the socket, as the function of one attempt sees it.
 
-    cancelled = False
-    """Always: this process is killed instead."""
+    A thread that the function has left behind is not heard any more: the next attempt runs on the
+    same socket, and would have its lines and its jobs.
+    """
 
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._lines = connection.makefile("rb")
+    def __init__(self, connection: socket.socket, answers: BinaryIO) -> None:
+        self.cancelled = False
+        """Only of what was left behind: else this process is killed instead."""
+        self._connection, self._answers = connection, answers
         self._sending, self._asking = threading.Lock(), threading.Lock()
 
-    def jobs(self) -> Any:
-        """What is to be run, one at a time, until the worker closes."""
-        while line := self._lines.readline():
-            yield from_json(line)
-
-    def tell(self, what: str, value: object) -> None:
-        """Send a line."""
-        data = to_json({what: value}) + b"\n"
-        with self._sending:
-            self._connection.sendall(data)
+    def end(self, ending: Mapping[str, Any]) -> None:
+        """Its last word, when what it has asked is answered."""
+        with self._asking, self._sending:
+            self.cancelled = True
+            self._send("ending", ending)
 
     def progress(self, fraction: float, note: str | None) -> None:
-        self.tell("progress", [float(fraction), None if note is None else note_text(note)])
+        self._tell("progress", [float(fraction), None if note is None else note_text(note)])
 
     def log(self, text: str) -> None:
-        self.tell("log", line_text(text))
+        self._tell("log", line_text(text))
 
     async def submit(self, job: Mapping[str, Any]) -> str:
         return await asyncio.to_thread(self.submit_and_wait, job)
@@ -57,25 +54,38 @@ class Worker:
     def submit_and_wait(self, job: Mapping[str, Any]) -> str:
         asked = body_of(job)
         with self._asking:
-            self.tell("submit", asked)
-            answer = from_json(self._lines.readline())
+            if not self._tell("submit", asked):
+                raise RuntimeError("this attempt has ended: it submits no more jobs")
+            answer = from_json(self._answers.readline())
         if "flaws" in answer:
             raise Rejected(answer["code"], *(Flaw(**flaw) for flaw in answer["flaws"]))
         if "error" in answer:
             raise RuntimeError(answer["error"])
         return str(answer["id"])
 
+    def _tell(self, what: str, value: object) -> bool:
+        """Send a line; False: nobody listens any more."""
+        with self._sending:
+            if not self.cancelled:
+                self._send(what, value)
+            return not self.cancelled
+
+    def _send(self, what: str, value: object) -> None:
+        self._connection.sendall(to_json({what: value}) + b"\n")
+
 
 def main() -> None:
     """Until the worker closes the socket."""
     descriptor = int(sys.argv[1])
     os.set_inheritable(descriptor, False)  # what a function starts must not hold it open
-    worker = Worker(socket.socket(fileno=descriptor))
-    for asked in worker.jobs():
-        worker.tell("ending", task_endings.as_json(_run(asked, worker)))
+    connection = socket.socket(fileno=descriptor)
+    lines = connection.makefile("rb")
+    while line := lines.readline():
+        channel = _Channel(connection, lines)
+        channel.end(task_endings.as_json(_run(from_json(line), channel)))
 
 
-def _run(asked: dict[str, Any], worker: Worker) -> Any:
+def _run(asked: dict[str, Any], channel: _Channel) -> Any:
     try:
         task = _task(asked)
         context = Context(
@@ -84,7 +94,7 @@ def _run(asked: dict[str, Any], worker: Worker) -> Any:
             asked["queue"],
             datetime.fromisoformat(asked["due_at"]),
             asked["job"],
-            worker,
+            channel,
             asked["schedule_id"],
             datetime.fromisoformat(asked["fire_time"]) if asked["fire_time"] else None,
         )
