@@ -61,13 +61,19 @@ class Acceptance:
         for kind, count in Counter(each.spec.kind for each in submissions).items():
             _BY_KIND[kind].inc(count)
 
-    async def publish_keyed(self, submission: Submission, asked: Asked) -> State:
+    async def accept(self, submission: Submission) -> State:
         """Publish unless it is known; the state it has, or will be stored with.
 
-        Raises `Rejected` if the key names another job or a deleted one, `UnknownOutcome` if it
-        cannot be read back in time.
+        Raises as `publish`; with a key, `Rejected` if that names another job or a deleted one,
+        `UnknownOutcome` if it cannot be read back in time.
         """
-        mine = fingerprint(asked.body)
+        if submission.keyed:
+            return await self._accept_keyed(submission)
+        await self.publish((submission,))
+        return first_state(submission)
+
+    async def _accept_keyed(self, submission: Submission) -> State:
+        mine = fingerprint(submission.body)
         known = (await self._deps.store.standing([submission.id])).get(submission.id)
         if known is None:
             await self.publish([submission])
@@ -81,7 +87,7 @@ class Acceptance:
     async def publish_batch(self, batch: Batch) -> None:
         """Publish what is new of it. What has a key is read back and may be refused after all.
 
-        Raises `UnknownOutcome` as `publish_keyed` does.
+        Raises `UnknownOutcome` as `accept` does.
         """
         if not batch.new:
             return

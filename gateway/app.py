@@ -18,6 +18,7 @@ from gateway.fast_lane import FastLane
 from gateway.guard import Guard
 from gateway.openapi import describe
 from gateway.routes import (
+    attempts,
     bulk,
     description,
     health,
@@ -83,6 +84,7 @@ def _route(app: FastAPI, submit: Submit, deps: GatewayDeps) -> None:
         app.add_route(path, endpoint, methods=["POST"])
     problems.only_posted(app, _ONLY_POSTED)
     app.include_router(jobs.router, prefix="/api")
+    app.include_router(attempts.router, prefix="/api")
     app.include_router(bulk.router, prefix="/api")
     app.include_router(schedules.router, prefix="/api")
     app.include_router(schedule_times.router, prefix="/api")
@@ -93,6 +95,7 @@ def _route(app: FastAPI, submit: Submit, deps: GatewayDeps) -> None:
     app.include_router(description.router)
     # The plain clients of the systems that this one replaces.
     app.include_router(jobs.router, include_in_schema=False)
+    app.include_router(attempts.router, include_in_schema=False)
     app.include_router(bulk.router, include_in_schema=False)
     app.include_router(queues.workers, include_in_schema=False)
     app.include_router(workers.router, include_in_schema=False)

@@ -1,7 +1,6 @@
 """The part of the API's description that tells of jobs: shapes, examples, refusals."""
 
 from copy import deepcopy
-from typing import Any
 
 from gateway.bulk_call import BulkCall
 from gateway.deps import Limits
@@ -13,9 +12,11 @@ from gateway.openapi_shapes import (
     array,
     instant,
     maybe,
+    narrow,
     obj,
     ok,
     page,
+    patch_of,
     ref,
     takes,
     tell,
@@ -145,10 +146,10 @@ def _many(paths: Schema, limits: Limits) -> None:
 def _one(paths: Schema) -> None:
     one, shown = paths["/api/jobs/{job_id}"], ok("Job", _JOB, tag=_TAG)
     same = {"description": "It is what `If-None-Match` names."}
-    for operation in (one["get"], paths["/api/job"]["get"]):
-        tell(operation, "200", shown, "403 404 503", None, [_NONE_MATCH])
+    looks = ((one["get"], "403 404 503"), (paths["/api/job"]["get"], "403 404 422 503"))
+    for operation, refusals in looks:
+        tell(operation, "200", shown, refusals, None, [_NONE_MATCH])
         operation["responses"]["304"] = same
-    paths["/api/job"]["get"]["responses"] |= {"422": _missing()}
     patch = takes(
         {"application/merge-patch+json": "JobPatch", "application/json": "JobPatch"}, _CHANGE
     )
@@ -157,14 +158,7 @@ def _one(paths: Schema) -> None:
     tell(one["delete"], "204", gone, "403 404 409 412 413 415 503", None, [_MATCH])
     for verb in ("run", "cancel", "retry"):
         operation = paths[f"/api/jobs/{{job_id}}/{verb}"]["post"]
-        tell(operation, "200", shown, f"{_CHANGES} 412", None, [_MATCH])
-
-
-def _missing() -> Schema:
-    operation: Schema = {}
-    tell(operation, "200", {}, "422")
-    answer: Schema = operation["responses"]["422"]
-    return answer
+        tell(operation, "200", shown, _CHANGES, None, [_MATCH])
 
 
 def _attempts(paths: Schema, limits: Limits) -> None:
@@ -177,13 +171,6 @@ def _attempts(paths: Schema, limits: Limits) -> None:
     text = {"text/plain": {"schema": {"type": "string"}, "example": "hello\n"}}
     log = {"description": "As asked.", "content": text}
     tell(paths[f"{one}/log"]["get"], "200", log, "403 404 422 503")
-
-
-def narrow(operation: Schema, name: str, **more: Any) -> None:
-    """Say more of a parameter."""
-    for each in operation["parameters"]:
-        if each["name"] == name:
-            each["schema"] |= more
 
 
 # -- shapes
@@ -202,24 +189,13 @@ def _components(limits: Limits) -> Schema:
         "JobPatch": patch_of(spec, "of the job as it was asked for"),
         "Job": _stored(spec),
         "Jobs": page(ref("Job")),
-        "Batch": array({})
-        | {"minItems": 1, "maxItems": limits.batch_jobs, "items": ref("JobSpec")},
+        "Batch": array(ref("JobSpec")) | {"minItems": 1, "maxItems": limits.batch_jobs},
         "Submitted": obj(id=identity, status=text, kind=text, queue=text, due_at=instant()),
         "Accepted": obj(accepted=whole, ids=array(identity), rejected=array(_refusal())),
         "BulkCall": call | {"oneOf": _one_of_filter_and_all()},
         "Tally": _tally(),
         "Execution": _execution(),
         "Executions": page(ref("Execution")),
-    }
-
-
-def patch_of(spec: Schema, what: str) -> Schema:
-    """Null removes a field, also of an object inside; so nothing is said of what a field may be."""
-    return {
-        "type": "object",
-        "description": f"A JSON Merge Patch (RFC 7396) {what}.",
-        "properties": {name: {} for name in spec["properties"]},
-        "additionalProperties": {"type": "null"},
     }
 
 

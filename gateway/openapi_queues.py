@@ -1,13 +1,13 @@
 """The part of the API's description that tells of queues, counts and the process itself."""
 
 from gateway.deps import Limits
-from gateway.openapi_jobs import narrow
 from gateway.openapi_shapes import (
     JOB_ID,
     Schema,
     array,
     instant,
     maybe,
+    narrow,
     obj,
     ok,
     page,

@@ -6,7 +6,6 @@ FastAPI knows the paths and the parameters in them; what goes in and out of the 
 from copy import deepcopy
 
 from gateway.deps import Limits
-from gateway.openapi_jobs import narrow, patch_of
 from gateway.openapi_shapes import (
     KEY,
     REF,
@@ -14,9 +13,11 @@ from gateway.openapi_shapes import (
     array,
     instant,
     maybe,
+    narrow,
     obj,
     ok,
     page,
+    patch_of,
     ref,
     takes,
     tell,

@@ -35,12 +35,19 @@ def tell(
     headers: list[Schema] | None = None,
 ) -> None:
     """Complete an operation in place; the answers that FastAPI has guessed are dropped."""
-    told = {each: refused(each) for each in refusals.split()}
+    told = {each: _refused(each) for each in refusals.split()}
     operation["responses"] = {status: answer, **told}
     if body is not None:
         operation["requestBody"] = body
     if headers:
         operation["parameters"] = [*operation.get("parameters", []), *headers]
+
+
+def narrow(operation: Schema, name: str, **more: Any) -> None:
+    """Say more of a parameter."""
+    for each in operation["parameters"]:
+        if each["name"] == name:
+            each["schema"] |= more
 
 
 def ok(model: str, example: Any, *, tag: str | None = None) -> Schema:
@@ -52,17 +59,17 @@ def ok(model: str, example: Any, *, tag: str | None = None) -> Schema:
     return answer
 
 
-def refused(status: str, detail: str = "", flaw: Schema | None = None) -> Schema:
+def _refused(status: str) -> Schema:
     """A problem with this status."""
-    title, usual = _TITLES[status]
+    title, detail = _TITLES[status]
     example: Schema = {
         "type": "about:blank",
         "title": title,
         "status": int(status),
-        "detail": detail or usual,
+        "detail": detail,
     }
     if status == "422":
-        example["errors"] = [flaw or _FLAW]
+        example["errors"] = [_FLAW]
     content = {"application/problem+json": {"schema": ref("Problem"), "example": example}}
     return {"description": title, "content": content}
 
@@ -74,6 +81,16 @@ def takes(models: dict[str, str], example: Any) -> Schema:
         "content": {
             media: {"schema": ref(model), "example": example} for media, model in models.items()
         },
+    }
+
+
+def patch_of(spec: Schema, what: str) -> Schema:
+    """Null removes a field, also of an object inside; so nothing is said of what a field may be."""
+    return {
+        "type": "object",
+        "description": f"A JSON Merge Patch (RFC 7396) {what}.",
+        "properties": {name: {} for name in spec["properties"]},
+        "additionalProperties": {"type": "null"},
     }
 
 

@@ -10,6 +10,7 @@ import re
 from starlette.requests import Request
 
 _TAG = re.compile(r'(W/)?"([^"]*)"')
+_VERSION = re.compile(r'"[0-9]{1,18}"')
 
 
 def etag_of(version: int) -> str:
@@ -19,11 +20,10 @@ def etag_of(version: int) -> str:
 
 def versions_of(request: Request) -> frozenset[int] | None:
     """The versions that `If-Match` names; None if any will do. A weak tag never matches."""
-    header = request.headers.get("if-match")
-    if header is None or header.strip() == "*":
+    tags = tags_of(request)
+    if tags is None:
         return None
-    strong = [text for weak, text in _TAG.findall(header) if not weak]
-    return frozenset(int(text) for text in strong if re.fullmatch(r"[0-9]{1,18}", text))
+    return frozenset(int(tag[1:-1]) for tag in tags if _VERSION.fullmatch(tag))
 
 
 def tags_of(request: Request) -> frozenset[str] | None:

@@ -83,15 +83,16 @@ def _progress(job: Job, last: Execution | None, live: LiveNote | None) -> dict[s
     return {"fraction": live.progress.fraction, "note": live.progress.note}
 
 
-def render_accepted(submission: Submission, status: State) -> dict[str, Any]:
-    """A job that was accepted a moment ago."""
-    return {
+def accepted(submission: Submission, status: State) -> Response:
+    """202: a job that RabbitMQ has confirmed."""
+    told = {
         "id": submission.id,
         "status": status,
         "kind": submission.spec.kind,
         "queue": submission.spec.queue,
         "due_at": instant(submission.due_at),
     }
+    return json_response(told, 202, {"Location": f"/api/jobs/{submission.id}"})
 
 
 def _completed(body: dict[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,20 @@
 """The bytes of a request, counted while they arrive: nobody makes us hold more than the limit."""
 
 from http import HTTPStatus
+from typing import Any
 
 from starlette.requests import Request
 
+from gateway.guard import is_ndjson
 from gateway.problems import Refused
+from pipeline.domain.body import read_json
+
+
+async def read_json_body(request: Request, limit: int, what: str) -> Any:
+    """The JSON value of the body; raises `Rejected`, `Refused`. Only a batch is a line a job."""
+    if is_ndjson(request.headers.get("content-type", "").encode()):
+        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"{what} is one JSON value, not NDJSON")
+    return read_json(await read_body(request, limit, what))
 
 
 async def read_body(request: Request, limit: int, what: str) -> bytes:

@@ -16,7 +16,7 @@ from infra.settings import load_settings
 from pipeline.broker.topology import check_broker
 from pipeline.clock import StoreClock, SystemChance
 from pipeline.config import Settings
-from pipeline.domain.errors import DueQError, Unavailable
+from pipeline.domain.errors import DueQError
 from pipeline.queue.lease_queue import RedisLeaseQueue
 from pipeline.queue.server import ServerFacts, UnfitServer
 from pipeline.store.event_feed import MongoEventFeed
@@ -77,7 +77,7 @@ async def _asked(
     """The findings about a server; one that does not answer is a finding itself."""
     try:
         return await ask()
-    except (Unavailable, ValueError, DueQError) as error:
+    except (DueQError, ValueError) as error:
         variable = {"RabbitMQ": "DUEQ_AMQP_URL", "MongoDB": "DUEQ_MONGO_URL"}.get(
             server, "DUEQ_REDIS_URL"
         )

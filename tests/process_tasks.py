@@ -4,7 +4,9 @@ import asyncio
 import os
 import signal
 import subprocess
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +105,25 @@ def die_with_family(payload: str, context: Context) -> None:
         time.sleep(600)
     os.system(f"sleep 600 & echo $! {child} >{payload}")
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@PROCESS_TASKS.task("leave_a_thread", process=True)
+def leave_a_thread(payload: str, context: Context) -> int:
+    """Which tells and asks for a job when its attempt has ended, and then writes a file."""
+
+    def goes_on() -> None:
+        until = time.monotonic() + 0.5
+        while not context.cancelled and time.monotonic() < until:
+            threading.Event().wait(0.005)
+        context.progress(0.1, "too late")
+        context.log("too late")
+        Path(payload).touch()
+        with suppress(RuntimeError):
+            context.submit_and_wait({"task": "too late"})
+        Path(payload).with_suffix(".refused").touch()
+
+    threading.Thread(target=goes_on, daemon=True).start()
+    return os.getpid()
 
 
 @PROCESS_TASKS.task("ask_badly", process=True)

@@ -16,6 +16,7 @@ from pipeline.ports import JobStore, LeaseQueue, ScheduleStore
 from pipeline.watchers.scheduler import Scheduler
 from tests.fakes.clock import SeededChance
 from tests.fakes.interposed import interposed
+from tests.fakes.live_notes import FakeLiveNotes
 from tests.fakes.schedule_store import FakeScheduleStore
 from tests.fakes.world import World as Jobs
 from tests.schedules import a_schedule
@@ -27,6 +28,7 @@ class World(Jobs):
     def __init__(self) -> None:
         super().__init__()
         self.schedules = FakeScheduleStore(self.store, self.clock)
+        self.notes = FakeLiveNotes()
 
     def scheduler(
         self,
@@ -37,7 +39,11 @@ class World(Jobs):
     ) -> Scheduler:
         """A watcher's, whole or with something interposed."""
         return Scheduler(
-            schedules or self.schedules, jobs or self.store, queue or self.queue, self.clock
+            schedules or self.schedules,
+            jobs or self.store,
+            queue or self.queue,
+            self.clock,
+            self.notes,
         )
 
     def interposed(self, port: str, method: str, **around: Any) -> Scheduler:

@@ -10,8 +10,7 @@ from gateway.bare_call import TAKES_NOTHING
 from gateway.deps import Deps, GatewayDeps
 from gateway.queue_limits import KEYS_SHOWN, changed, render_key, render_limit
 from gateway.rendering import json_response, render_peeked, render_queue, render_sick, render_worker
-from gateway.request_body import read_body
-from pipeline.domain.body import read_json
+from gateway.request_body import read_json_body
 from pipeline.domain.errors import Flaw, NotFound, Rejected
 from pipeline.domain.job import NAME
 from pipeline.domain.limits import NO_LIMIT
@@ -49,7 +48,7 @@ async def change_queue(queue: str, deps: Deps, request: Request) -> Response:
     on. In the same order as `pause`, for the same reason.
     """
     limits = await deps.store.limited_queues()
-    patch = read_json(await read_body(request, deps.limits.job_bytes, "a change"))
+    patch = await read_json_body(request, deps.limits.job_bytes, "a change")
     limit = changed(limits.get(_checked(queue), NO_LIMIT), patch)
     await deps.store.limit_queue(queue, limit)
     await deps.queue.limit(queue, limit)

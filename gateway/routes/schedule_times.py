@@ -16,6 +16,7 @@ from gateway.bare_call import TAKES_NOTHING
 from gateway.cursor import read_cursor, write_cursor
 from gateway.deps import Deps, GatewayDeps
 from gateway.fires import Fire, read_fires
+from gateway.page_query import PageQuery, limit_of
 from gateway.rendering import (
     instant,
     json_response,
@@ -24,7 +25,8 @@ from gateway.rendering import (
     render_run,
     render_skipped,
 )
-from gateway.schedule_request import PageQuery, body_of, find_schedule, limit_of
+from gateway.said_once import SAID_ONCE
+from gateway.schedule_request import body_of, find_schedule
 from pipeline.domain.forecast import Forecast
 from pipeline.domain.job import Job
 from pipeline.domain.preview import preview
@@ -64,7 +66,12 @@ async def preview_unstored(
     return await _preview(schedule, query.n, deps)
 
 
-@router.get("/schedules/{schedule_id}/fires", summary="Its past fires", response_class=Response)
+@router.get(
+    "/schedules/{schedule_id}/fires",
+    summary="Its past fires",
+    response_class=Response,
+    dependencies=SAID_ONCE,
+)
 async def list_fires(
     schedule_id: str, deps: Deps, query: Annotated[PageQuery, Query()]
 ) -> Response:

@@ -11,29 +11,22 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from gateway.acceptance import Acceptance, first_state, read_traceparent
+from gateway.acceptance import Acceptance, read_traceparent
 from gateway.asked import Asked
 from gateway.bare_call import TAKES_NOTHING
 from gateway.cursor import read_cursor, write_cursor
 from gateway.deps import Deps, GatewayDeps
 from gateway.keys import read_header
+from gateway.page_query import PageQuery, limit_of
 from gateway.preconditions import etag_of, versions_of
 from gateway.problems import problem_of
-from gateway.rendering import json_response, render_accepted, render_schedule
+from gateway.rendering import accepted, json_response, render_schedule
 from gateway.said_once import SAID_ONCE
-from gateway.schedule_request import (
-    PageQuery,
-    body_of,
-    canonical,
-    find_schedule,
-    header_of,
-    limit_of,
-)
+from gateway.schedule_request import body_of, find_schedule, header_of, id_of
 from pipeline import owner
 from pipeline.domain.errors import UnknownOutcome
 from pipeline.domain.identity import id_of_key, id_of_schedule
 from pipeline.domain.instants import whole_ms_down
-from pipeline.domain.job import Submission
 from pipeline.domain.schedule import Schedule
 
 router = APIRouter(tags=["schedules"])
@@ -91,7 +84,7 @@ async def change_schedule(schedule_id: str, deps: Deps, request: Request) -> Res
 async def delete_schedule(schedule_id: str, deps: Deps, request: Request) -> Response:
     """The schedule is gone; its jobs stay."""
     versions = versions_of(request)
-    await owner.delete(canonical(schedule_id), versions, deps.schedules, deps.store, deps.clock)
+    await owner.delete(id_of(schedule_id), versions, deps.schedules, deps.store, deps.clock)
     return Response(status_code=204)
 
 
@@ -139,20 +132,10 @@ async def trigger_schedule(schedule_id: str, deps: Deps, request: Request) -> Re
     )
     fire_time = whole_ms_down(submission.accepted_at)
     submission = replace(submission, schedule_id=schedule.id, fire_time=fire_time)
-    return await _submit(submission, asked, acceptance)
-
-
-async def _submit(submission: Submission, asked: Asked, acceptance: Acceptance) -> Response:
-    state = first_state(submission)
     try:
-        if submission.keyed:
-            state = await acceptance.publish_keyed(submission, asked)
-        else:
-            await acceptance.publish((submission,))
+        return accepted(submission, await acceptance.accept(submission))
     except UnknownOutcome as error:
         return problem_of(error, id=submission.id)
-    location = {"Location": f"/api/jobs/{submission.id}"}
-    return json_response(render_accepted(submission, state), 202, location)
 
 
 # -- in and out
@@ -160,7 +143,7 @@ async def _submit(submission: Submission, asked: Asked, acceptance: Acceptance) 
 
 async def _change(schedule_id: str, patch: Any, deps: GatewayDeps, request: Request) -> Response:
     versions = versions_of(request)
-    wanted = canonical(schedule_id)
+    wanted = id_of(schedule_id)
     schedule = await owner.change(wanted, patch, versions, deps.schedules, deps.store, deps.clock)
     return _answer(schedule)
 

@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.acceptance import Acceptance, first_state, read_traceparent
-from gateway.asked import Asked, Refusal, read_array, read_lines, read_one
+from gateway.acceptance import Acceptance, read_traceparent
+from gateway.asked import Refusal, read_array, read_lines, read_one
 from gateway.deps import GatewayDeps
 from gateway.fast_lane import Endpoint
 from gateway.guard import is_ndjson
 from gateway.keys import key_of_one, read_header
 from gateway.problems import Refused, problem, problem_of, render_flaw
-from gateway.rendering import instant, json_response, last_attempt, render_job
+from gateway.rendering import accepted, json_response, last_attempt, render_job
 from gateway.request_body import read_body
 from pipeline.domain.errors import Flaw, Unavailable, UnknownOutcome
 from pipeline.domain.identity import id_of_key
@@ -55,28 +55,22 @@ class Submit:
             asked, id_of_key(key) if key else None, read_traceparent(headers.get(b"traceparent"))
         )
         try:
-            status = await self._accept(submission, asked)
+            status = await self._acceptance.accept(submission)
         except UnknownOutcome as error:
             return problem_of(error, id=submission.id)
         if wait := _wait_seconds(headers.get(b"prefer")):
             return await self._wait(submission, status, wait)
-        return _accepted(submission, status)
-
-    async def _accept(self, submission: Submission, asked: Asked) -> State:
-        if submission.keyed:
-            return await self._acceptance.publish_keyed(submission, asked)
-        await self._acceptance.publish((submission,))
-        return first_state(submission)
+        return accepted(submission, status)
 
     async def _wait(self, submission: Submission, status: State, seconds: int) -> Response:
         """The job when it has ended in time, else as without waiting; it is accepted either way."""
         try:
             job = await self._acceptance.finished(submission.id, seconds)
             if job is None:
-                return _accepted(submission, status)
+                return accepted(submission, status)
             return await self._ended(job)
         except Unavailable:
-            return _accepted(submission, status)
+            return accepted(submission, status)
 
     async def _ended(self, job: Job) -> Response:
         name = (job.id, last_attempt(job))
@@ -107,17 +101,6 @@ class Submit:
             "rejected": [_render_refusal(refusal) for refusal in batch.refused],
         }
         return json_response(answer, 202)
-
-
-def _accepted(submission: Submission, status: State) -> Response:
-    answer = {
-        "id": submission.id,
-        "status": status,
-        "kind": submission.spec.kind,
-        "queue": submission.spec.queue,
-        "due_at": instant(submission.due_at),
-    }
-    return json_response(answer, 202, {"Location": f"/api/jobs/{submission.id}"})
 
 
 def _none_accepted(refused: list[Refusal]) -> Response:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any, cast
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from infra.exits import CommandFailed, Exit
 
@@ -108,6 +108,11 @@ class Gateway:
             f"the gateway at {self._url} does not answer: {why}\n"
             "Start everything with `dueq up`, or name another gateway in DUEQ_URL."
         )
+
+
+def path(collection: str, name: str, rest: str = "") -> str:
+    """The route of one thing in a collection."""
+    return f"/api/{collection}/{quote(name, safe='')}{rest}"
 
 
 def _read(response: HTTPResponse) -> bytes:

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -64,6 +65,19 @@ def over(asked: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
     if isinstance(retry, dict) and "retry" in flags:
         flags = {**flags, "retry": {**retry, **flags["retry"]}}
     return {**asked, **flags}
+
+
+def object_in(file: Text) -> dict[str, Any]:
+    """The JSON object in a file (`-`: on stdin); without a file nothing."""
+    if file is None:
+        return {}
+    try:
+        told = json.loads(sys.stdin.read() if file == "-" else Path(file).read_text())
+    except (OSError, ValueError) as error:
+        raise CommandFailed(Exit.USAGE, f"{file}: {error}") from None
+    if not isinstance(told, dict):
+        raise CommandFailed(Exit.USAGE, f"{file}: not a JSON object")
+    return told
 
 
 def of_one_kind(job: dict[str, Any]) -> dict[str, Any]:

@@ -1,26 +1,24 @@
 """`dueq job …`: look at jobs, wait for them, change them, stop them, run them again.
 
-Submitting is in `submit`; which jobs are meant, and doing it to many, in `many`.
+Submitting is in `submit`, what they print in `logs`; which jobs are meant, and doing it to many, in
+`many`.
 """
 
-import json
-import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from infra.cli import flags, many, submit
-from infra.cli.client import Gateway
-from infra.cli.many import path as _path
-from infra.cli.output import Format, Output, emit_list, emit_one, say, say_json, tell
+from infra.cli import flags, logs, many, submit
+from infra.cli.client import Gateway, path
+from infra.cli.logs import attempts
+from infra.cli.output import Format, Output, emit_list, emit_one, say, say_json, tell_more
 from infra.cli.waiting import check_outcome, seen
 from infra.exits import CommandFailed, Exit
 
 app = typer.Typer(help="Submit jobs and follow them.", no_args_is_help=True)
 app.command("submit")(submit.submit)
+app.command("logs")(logs.logs)
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="The id of a job.")]
 _LIST = ("id", "name", "kind", "status", "queue", "due_at", "attempt")
@@ -48,8 +46,7 @@ def list_(  # noqa: PLR0913 - each is a flag
     )  # fmt: skip
     answer = _listed(wanted, limit, cursor)
     emit_list(answer, output, _LIST)
-    if output is Format.TABLE and answer["next_cursor"]:
-        tell(f"More: --cursor {answer['next_cursor']}")
+    tell_more(answer, output)
 
 
 def _listed(wanted: dict[str, Any], limit: int, cursor: str | None) -> dict[str, Any]:
@@ -69,12 +66,11 @@ def _listed(wanted: dict[str, Any], limit: int, cursor: str | None) -> dict[str,
 def show(job_id: JobId, output: Output = Format.TABLE) -> None:
     """One job, and how each of its attempts went."""
     gateway = Gateway.here()
-    job = gateway.get(_path(job_id))
+    job = gateway.get(path("jobs", job_id))
     emit_one(job, output, _ONE)
     if output is Format.TABLE and job.get("attempt"):
         say("")
-        attempts = _attempts(gateway, job_id)
-        emit_list(attempts, output, _ATTEMPTS, key="attempt")
+        _emit_attempts(gateway, job_id, output)
 
 
 @app.command()
@@ -96,40 +92,13 @@ def watch(
 
 
 @app.command()
-def logs(
-    job_id: JobId,
-    attempt: Annotated[int | None, typer.Option(min=1, help="Only this one.")] = None,
-    output: Output = Format.TABLE,
-) -> None:
-    """What the attempts of a job printed, and what went wrong in them; of one that runs, by now."""
-    gateway = Gateway.here()
-    job = gateway.get(_path(job_id))
-    answer = _attempts(gateway, job_id)
-    items = [each for each in answer["items"] if attempt in (None, each["attempt"])]
-    if output is not Format.TABLE:
-        emit_list(answer | {"items": items}, output, (), key="attempt")
-        return
-    for execution in items:
-        tell(f"-- attempt {execution['attempt']}: {execution['outcome']}")
-        for line in _printed(execution):
-            say(line)
-    if job["status"] == "running" and attempt in (None, job["attempt"]):
-        _print_running(gateway, job, answer["items"])
-
-
-def _print_running(gateway: Gateway, job: dict[str, Any], ended: list[dict[str, Any]]) -> None:
-    """Unless it has ended since the job was read."""
-    number = job["attempt"]
-    if all(each["attempt"] != number for each in ended):
-        tell(f"-- attempt {number}: running")
-        for line in gateway.text(_path(job["id"], f"/executions/{number}/log")).splitlines():
-            say(line)
-
-
-@app.command()
 def executions(job_id: JobId, output: Output = Format.TABLE) -> None:
     """The attempts of a job that have ended, oldest first."""
-    answer = _attempts(Gateway.here(), job_id)
+    _emit_attempts(Gateway.here(), job_id, output)
+
+
+def _emit_attempts(gateway: Gateway, job_id: str, output: Format) -> None:
+    answer = {"items": attempts(gateway, job_id), "next_cursor": None}
     emit_list(answer, output, _ATTEMPTS, key="attempt")
 
 
@@ -163,103 +132,27 @@ def update(  # noqa: PLR0913 - each is a flag
     )  # fmt: skip
     asked |= flags.of_one_kind(flags.work(flags.call(http, method, body), command, task, payload))
     asked |= flags.terms(tag, timeout, max_attempts, backoff, on_lost)
-    patch = flags.over(_patch_in(file) | dict.fromkeys(unset or []), asked)
+    patch = flags.over(flags.object_in(file) | dict.fromkeys(unset or []), asked)
     if not patch:
         raise CommandFailed(Exit.USAGE, "nothing to change: name an option, --unset or --file")
     headers = {} if if_match is None else {"If-Match": _quoted(if_match)}
-    emit_one(Gateway.here().patch(_path(job_id), patch, headers), output, _ONE)
+    emit_one(Gateway.here().patch(path("jobs", job_id), patch, headers), output, _ONE)
 
 
 @app.command("run")
 def run_(job_id: JobId, output: Output = Format.TABLE) -> None:
     """Make a job that waits due now."""
-    emit_one(Gateway.here().post(_path(job_id, "/run")), output, _ONE)
+    emit_one(Gateway.here().post(path("jobs", job_id, "/run")), output, _ONE)
 
 
-@app.command()
-def cancel(  # noqa: PLR0913 - each is a flag
-    ids: many.Ids = None, status: many.Status = None, queue: many.Queue = None,
-    kind: many.Kind = None, name: many.Name = None, q: many.Start = None, tag: many.Tag = None,
-    schedule: many.Schedule = None, created_after: many.After = None,
-    created_before: many.Before = None, every: many.All = False, dry_run: many.DryRun = False,
-    limit: many.Most = 10_000, yes: many.Yes = False, output: Output = Format.TABLE,
-) -> None:  # fmt: skip
-    """End jobs, also while they run: by id, or all that the options find."""
-    wanted = many.asked(
-        status=status, queue=queue, kind=kind, name=name, q=q, tag=tag, schedule_id=schedule,
-        created_after=created_after, created_before=created_before,
-    )  # fmt: skip
-    call = {"all": every, "dry_run": dry_run, "limit": limit}
-    many.apply("cancel", ids, wanted, call, sure=yes, output=output, columns=_ONE)
-
-
-@app.command()
-def retry(  # noqa: PLR0913 - each is a flag
-    ids: many.Ids = None, status: many.Status = None, queue: many.Queue = None,
-    kind: many.Kind = None, name: many.Name = None, q: many.Start = None, tag: many.Tag = None,
-    schedule: many.Schedule = None, created_after: many.After = None,
-    created_before: many.Before = None, every: many.All = False, dry_run: many.DryRun = False,
-    limit: many.Most = 10_000, yes: many.Yes = False, output: Output = Format.TABLE,
-) -> None:  # fmt: skip
-    """Run dead or cancelled jobs again: by id, or all that the options find."""
-    wanted = many.asked(
-        status=status, queue=queue, kind=kind, name=name, q=q, tag=tag, schedule_id=schedule,
-        created_after=created_after, created_before=created_before,
-    )  # fmt: skip
-    call = {"all": every, "dry_run": dry_run, "limit": limit}
-    many.apply("retry", ids, wanted, call, sure=yes, output=output, columns=_ONE)
-
-
-@app.command()
-def delete(  # noqa: PLR0913 - each is a flag
-    ids: many.Ids = None, status: many.Status = None, queue: many.Queue = None,
-    kind: many.Kind = None, name: many.Name = None, q: many.Start = None, tag: many.Tag = None,
-    schedule: many.Schedule = None, created_after: many.After = None,
-    created_before: many.Before = None, every: many.All = False, dry_run: many.DryRun = False,
-    limit: many.Most = 10_000, yes: many.Yes = False, output: Output = Format.TABLE,
-) -> None:  # fmt: skip
-    """Remove jobs that do not run, with their attempts: by id, or all that the options find."""
-    wanted = many.asked(
-        status=status, queue=queue, kind=kind, name=name, q=q, tag=tag, schedule_id=schedule,
-        created_after=created_after, created_before=created_before,
-    )  # fmt: skip
-    call = {"all": every, "dry_run": dry_run, "limit": limit}
-    many.apply("delete", ids, wanted, call, sure=yes, output=output, columns=("id", "status"))
-
-
-def _attempts(gateway: Gateway, job_id: str) -> dict[str, Any]:
-    """All pages as one."""
-    items: list[dict[str, Any]] = []
-    cursor = None
-    while True:
-        page = gateway.get(_path(job_id, "/executions"), {"cursor": cursor})
-        items += page["items"]
-        cursor = page["next_cursor"]
-        if cursor is None:
-            return {"items": items, "next_cursor": None}
-
-
-def _patch_in(file: str | None) -> dict[str, Any]:
-    if file is None:
-        return {}
-    try:
-        patch = json.loads(sys.stdin.read() if file == "-" else Path(file).read_text())
-    except (OSError, ValueError) as error:
-        raise CommandFailed(Exit.USAGE, f"{file}: {error}") from None
-    if not isinstance(patch, dict):
-        raise CommandFailed(Exit.USAGE, f"{file}: not a JSON object")
-    return patch
+for verb, columns, text in (
+    ("cancel", _ONE, "End jobs, also while they run"),
+    ("retry", _ONE, "Run dead or cancelled jobs again"),
+    ("delete", ("id", "status"), "Remove jobs that do not run, with their attempts"),
+):
+    help_ = f"{text}: by id, or all that the options find."
+    app.command(verb, help=help_)(many.command(verb, columns))
 
 
 def _quoted(tag: str) -> str:
     return tag if '"' in tag or tag == "*" else f'"{tag}"'
-
-
-def _printed(execution: dict[str, Any]) -> Iterator[str]:
-    """The captured output first, then the error: in the order in which a person wants them."""
-    for stream in ("stdout", "stderr", "log"):
-        yield from str(execution.get(stream) or "").splitlines()
-    error = execution.get("error")
-    if error:
-        yield f"{error['type']}: {error['message']}"
-        yield from str(error.get("detail") or "").splitlines()

@@ -1,12 +1,12 @@
 """Which jobs are meant, as flags; and the same thing done to all of them, asked for twice."""
 
-import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
-from infra.cli.client import Gateway
-from infra.cli.output import Format, emit_list, emit_one, tell
+from infra.cli.client import Gateway, path
+from infra.cli.output import Format, Output, check_person, confirm, emit_list, emit_one, tell
 from infra.exits import CommandFailed, Exit
 
 _PATIENCE = 60
@@ -34,6 +34,26 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed witho
 def asked(**flags: Any) -> dict[str, Any]:
     """The filter that the flags make."""
     return {name: value for name, value in flags.items() if value}
+
+
+def command(verb: str, columns: tuple[str, ...]) -> Callable[..., None]:
+    """The command that does `verb` to jobs named by their ids, or to all that the options find."""
+
+    def act(  # noqa: PLR0913 - each is a flag
+        ids: Ids = None, status: Status = None, queue: Queue = None, kind: Kind = None,
+        name: Name = None, q: Start = None, tag: Tag = None, schedule: Schedule = None,
+        created_after: After = None, created_before: Before = None, every: All = False,
+        dry_run: DryRun = False, limit: Most = 10_000, yes: Yes = False,
+        output: Output = Format.TABLE,
+    ) -> None:  # fmt: skip
+        wanted = asked(
+            status=status, queue=queue, kind=kind, name=name, q=q, tag=tag, schedule_id=schedule,
+            created_after=created_after, created_before=created_before,
+        )  # fmt: skip
+        call = {"all": every, "dry_run": dry_run, "limit": limit}
+        apply(verb, ids, wanted, call, sure=yes, output=output, columns=columns)
+
+    return act
 
 
 def apply(
@@ -73,9 +93,9 @@ def _each(
 
 def _one(gateway: Gateway, verb: str, job_id: str) -> dict[str, Any]:
     if verb != "delete":
-        done: dict[str, Any] = gateway.post(path(job_id, f"/{verb}"))
+        done: dict[str, Any] = gateway.post(path("jobs", job_id, f"/{verb}"))
         return done
-    gateway.delete(path(job_id))
+    gateway.delete(path("jobs", job_id))
     return {"id": job_id, "status": "deleted"}
 
 
@@ -91,19 +111,7 @@ def _all(verb: str, call: dict[str, Any], *, sure: bool, output: Format) -> None
 
 def _confirm(verb: str, gateway: Gateway, call: dict[str, Any]) -> None:
     """A person at a terminal sees how many before it is too late; a script has to say --yes."""
-    if not sys.stdin.isatty():
-        text = f"nobody can be asked here: --yes to {verb} them, --dry-run to count them"
-        raise CommandFailed(Exit.USAGE, text)
+    check_person(f"--yes to {verb} them, --dry-run to count them")
     found = gateway.post(f"/api/jobs/{verb}", {**call, "dry_run": True}, patience=_PATIENCE)
     number = f"{found['matched']:,}{'' if found['complete'] else ' or more'}"
-    sys.stderr.write(f"{verb.capitalize()} {number} jobs? [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise CommandFailed(Exit.FAILED, "nothing was changed")
-
-
-def path(job_id: str, rest: str = "") -> str:
-    """The route of a job."""
-    from urllib.parse import quote
-
-    return f"/api/jobs/{quote(job_id, safe='')}{rest}"
+    confirm(f"{verb.capitalize()} {number} jobs?", otherwise="nothing was changed")

@@ -13,6 +13,8 @@ from typing import Annotated, Any, assert_never
 
 import typer
 
+from infra.exits import CommandFailed, Exit
+
 Row = Mapping[str, Any]
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _COLOURS = {"succeeded": "green", "dead": "red", "running": "yellow", "queued": "cyan"}
@@ -77,6 +79,26 @@ def tell(line: str) -> None:
     """A line for the person, beside the data."""
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
+
+
+def tell_more(answer: Row, form: Format) -> None:
+    """How a list goes on, for a person; who reads JSON finds that there."""
+    if form is Format.TABLE and answer["next_cursor"]:
+        tell(f"More: --cursor {answer['next_cursor']}")
+
+
+def check_person(otherwise: str) -> None:
+    """Raises `CommandFailed` where nobody can be asked."""
+    if not sys.stdin.isatty():
+        raise CommandFailed(Exit.USAGE, f"nobody can be asked here: {otherwise}")
+
+
+def confirm(question: str, otherwise: str) -> None:
+    """Raises `CommandFailed`, with `otherwise`, unless the person says yes; stdout is for data."""
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise CommandFailed(Exit.FAILED, otherwise)
 
 
 def cell(value: object) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from infra.cli.output import Format, Output, emit_list, emit_one, say, tell
+from infra.cli.output import Format, Output, check_person, confirm, emit_list, emit_one, say, tell
 from infra.exits import CommandFailed, Exit
 
 if TYPE_CHECKING:
@@ -161,10 +161,8 @@ async def _each(
 
 
 def _ask(wanted: _Wanted) -> None:
-    if not sys.stdin.isatty():
-        raise CommandFailed(Exit.USAGE, "nobody can be asked here: --yes drops them")
-    if not typer.confirm(f"Drop {wanted}?", err=True):
-        raise CommandFailed(Exit.FAILED, "nothing was dropped")
+    check_person("--yes drops them")
+    confirm(f"Drop {wanted}?", otherwise="nothing was dropped")
 
 
 # --------------------------------------------------------------------------------------- submitting
@@ -206,7 +204,8 @@ async def _resubmit(
     async with open_judge(load_settings()) as judge:
 
         async def again(queue: "ParkedQueue", parked: "Parked") -> Mapping[str, Any]:
-            body = change(parked)
+            # In a thread: a loop that stood still while a person edits would miss its heartbeats.
+            body = await asyncio.to_thread(change, parked)
             try:
                 fit = await judge.judge(parked, body)
             except Rejected as error:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from infra.cli.client import Gateway
+from infra.cli.client import Gateway, path
 from infra.cli.output import Format, Output, emit_list, emit_one
 from infra.exits import CommandFailed, Exit
 
@@ -27,7 +27,7 @@ def list_(output: Output = Format.TABLE) -> None:
 @app.command()
 def show(queue: Name, output: Output = Format.TABLE) -> None:
     """One queue."""
-    emit_one(Gateway.here().get(f"/api/queues/{_path(queue)}"), output, _ONE, key="name")
+    emit_one(Gateway.here().get(path("queues", queue)), output, _ONE, key="name")
 
 
 @app.command()
@@ -37,22 +37,22 @@ def peek(
     output: Output = Format.TABLE,
 ) -> None:
     """The next jobs, in the order in which they will be leased."""
-    answer = Gateway.here().get(f"/api/queues/{_path(queue)}/peek", {"n": number})
+    answer = Gateway.here().get(path("queues", queue, "/peek"), {"n": number})
     emit_list(answer, output, ("id", "priority", "due_at", "ready", "waits_for"))
 
 
 @app.command()
 def pause(queue: Name, output: Output = Format.TABLE) -> None:
     """Start nothing more from this queue; what runs, runs on."""
-    answer = Gateway.here().post(f"/api/queues/{_path(queue)}/pause")
-    emit_one(answer or {"name": queue, "paused": True}, output, _COLUMNS, key="name")
+    answer = Gateway.here().post(path("queues", queue, "/pause"))
+    emit_one(answer, output, _COLUMNS, key="name")
 
 
 @app.command()
 def resume(queue: Name, output: Output = Format.TABLE) -> None:
     """Start jobs of this queue again."""
-    answer = Gateway.here().post(f"/api/queues/{_path(queue)}/resume")
-    emit_one(answer or {"name": queue, "paused": False}, output, _COLUMNS, key="name")
+    answer = Gateway.here().post(path("queues", queue, "/resume"))
+    emit_one(answer, output, _COLUMNS, key="name")
 
 
 @app.command()
@@ -80,7 +80,7 @@ def limit(
         change["rate"] = {"burst": burst}
     if not change:
         raise CommandFailed(Exit.USAGE, "name --concurrency or --rate")
-    answer = Gateway.here().patch(f"/api/queues/{_path(queue)}", change)
+    answer = Gateway.here().patch(path("queues", queue), change)
     emit_one(answer, output, _ONE, key="name")
 
 
@@ -95,15 +95,11 @@ def _count_of(text: str) -> int | None:
 def rate_of(text: str, burst: int | None) -> dict[str, Any] | None:
     """`10/s`, `5/10s`; a rate replaces the one before as a whole."""
     if text == "none":
+        if burst is not None:
+            raise CommandFailed(Exit.USAGE, "--burst goes with a rate, and --rate none is none")
         return None
     found = _RATE.fullmatch(text)
     if found is None:
         raise CommandFailed(Exit.USAGE, f"--rate {text}: such as 10/s, 100/m, 5/10s, or none")
     count, periods, unit = found.groups()
     return {"count": int(count), "per": float(periods or 1) * _SECONDS[unit], "burst": burst}
-
-
-def _path(queue: str) -> str:
-    from urllib.parse import quote
-
-    return quote(queue, safe="")

@@ -1,16 +1,13 @@
 """`dueq schedule …`: jobs that recur. What is asked for comes from flags, or from a JSON file."""
 
-import json
-import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from infra.cli import flags
-from infra.cli.client import Gateway
+from infra.cli.client import Gateway, path
 from infra.cli.flags import given, seconds
-from infra.cli.output import Format, Output, emit_list, emit_one, tell
+from infra.cli.output import Format, Output, emit_list, emit_one, tell, tell_more
 from infra.exits import CommandFailed, Exit
 
 app = typer.Typer(help="Schedules: jobs that recur.", no_args_is_help=True)
@@ -59,7 +56,7 @@ def add(  # noqa: PLR0913 - each is a flag
     file: File = None, key: Key = None, output: Output = Format.TABLE,
 ) -> None:  # fmt: skip
     """Create a schedule. Flags win over what the file says."""
-    asked = _read(file)
+    asked = flags.object_in(file)
     asked |= _timing(cron, every, timezone, start, end, gap, repeat)
     asked |= _policy(name, misfire, grace, overlap, jitter)
     job = given(queue=queue, priority=priority)
@@ -93,7 +90,7 @@ def edit(  # noqa: PLR0913 - each is a flag
     if_version: IfVersion = None, output: Output = Format.TABLE,
 ) -> None:  # fmt: skip
     """Change what is named and leave the rest. Exit code 4 if it is at another version."""
-    change = _read(file)
+    change = flags.object_in(file)
     change |= _instead(_timing(cron, every, timezone, start, end, gap, repeat))
     change |= _policy(name, misfire, grace, overlap, jitter)
     job = given(queue=queue, priority=priority)
@@ -104,7 +101,7 @@ def edit(  # noqa: PLR0913 - each is a flag
     change |= dict.fromkeys(unset or [])
     if not change:
         raise CommandFailed(Exit.USAGE, "nothing to change: name an option, --unset or --file")
-    answer = Gateway.here().patch(_path(schedule_id), change, _if_match(if_version))
+    answer = Gateway.here().patch(path("schedules", schedule_id), change, _if_match(if_version))
     emit_one(answer, output, _ONE)
 
 
@@ -118,13 +115,13 @@ def list_(
     """The newest schedules."""
     answer = Gateway.here().get("/api/schedules", {"q": q, "limit": limit, "cursor": cursor})
     emit_list(answer, output, _LIST)
-    _tell_more(answer, output)
+    tell_more(answer, output)
 
 
 @app.command()
 def show(schedule_id: Id, output: Output = Format.TABLE) -> None:
     """One schedule."""
-    emit_one(Gateway.here().get(_path(schedule_id)), output, _ONE)
+    emit_one(Gateway.here().get(path("schedules", schedule_id)), output, _ONE)
 
 
 @app.command()
@@ -136,14 +133,14 @@ def preview(  # noqa: PLR0913 - each is a flag
     output: Output = Format.TABLE,
 ) -> None:  # fmt: skip
     """The next fires, with every change of the clock; of a stored schedule, or one in flags."""
-    asked = _read(file) | _timing(cron, every, timezone, start, end, gap, repeat)
+    asked = flags.object_in(file) | _timing(cron, every, timezone, start, end, gap, repeat)
     gateway = Gateway.here()
     if schedule_id is None:
         answer = gateway.post(f"/api/schedules/preview?n={number}", asked)
     elif asked:
         raise CommandFailed(Exit.USAGE, "name a stored schedule or describe one, not both")
     else:
-        answer = gateway.get(_path(schedule_id, "/preview"), {"n": number})
+        answer = gateway.get(path("schedules", schedule_id, "/preview"), {"n": number})
     if output is Format.TABLE:
         tell(f"{answer['in_words']} ({answer['timezone']})")
     emit_list(answer, output, ("at", "local", "note"), key="at")
@@ -158,37 +155,37 @@ def fires(
 ) -> None:
     """What became of the latest fire times: a job, or why not. `-o id` prints the jobs."""
     asked = {"limit": limit, "cursor": cursor}
-    answer = Gateway.here().get(_path(schedule_id, "/fires"), asked)
+    answer = Gateway.here().get(path("schedules", schedule_id, "/fires"), asked)
     if output is Format.ID:
         answer["items"] = [fire for fire in answer["items"] if "job_id" in fire]
     emit_list(answer, output, _FIRES, key="job_id")
-    _tell_more(answer, output)
+    tell_more(answer, output)
 
 
 @app.command()
 def pause(schedule_id: Id, output: Output = Format.TABLE) -> None:
     """Fire no more until `resume`; jobs that are there already run."""
-    emit_one(Gateway.here().post(_path(schedule_id, "/pause")), output, _ONE)
+    emit_one(Gateway.here().post(path("schedules", schedule_id, "/pause")), output, _ONE)
 
 
 @app.command()
 def resume(schedule_id: Id, output: Output = Format.TABLE) -> None:
     """Fire again from now on; the fires of the pause are passed over."""
-    emit_one(Gateway.here().post(_path(schedule_id, "/resume")), output, _ONE)
+    emit_one(Gateway.here().post(path("schedules", schedule_id, "/resume")), output, _ONE)
 
 
 @app.command()
 def trigger(schedule_id: Id, key: Key = None, output: Output = Format.TABLE) -> None:
     """A job of this schedule now, also while it is paused. `-o id` prints the job."""
     headers = {} if key is None else {"Idempotency-Key": key}
-    answer = Gateway.here().post(_path(schedule_id, "/trigger"), None, headers)
+    answer = Gateway.here().post(path("schedules", schedule_id, "/trigger"), None, headers)
     emit_one(answer, output, ("id", "status", "kind", "queue", "due_at"))
 
 
 @app.command()
 def remove(schedule_id: Id, if_version: IfVersion = None, output: Output = Format.TABLE) -> None:
     """Delete a schedule; its jobs stay."""
-    Gateway.here().delete(_path(schedule_id), _if_match(if_version))
+    Gateway.here().delete(path("schedules", schedule_id), _if_match(if_version))
     emit_one({"id": schedule_id, "removed": True}, output, ("id", "removed"))
 
 
@@ -236,31 +233,8 @@ def _instead(timing: dict[str, Any]) -> dict[str, Any]:
     return timing
 
 
-def _read(file: Text) -> dict[str, Any]:
-    if file is None:
-        return {}
-    try:
-        asked = json.loads(sys.stdin.read() if file == "-" else Path(file).read_text())
-    except (OSError, ValueError) as error:
-        raise CommandFailed(Exit.USAGE, f"{file}: {error}") from None
-    if not isinstance(asked, dict):
-        raise CommandFailed(Exit.USAGE, f"{file}: not a JSON object")
-    return asked
-
-
 # -- the rest
 
 
 def _if_match(version: int | None) -> dict[str, str]:
     return {} if version is None else {"If-Match": f'"{version}"'}
-
-
-def _path(schedule_id: str, rest: str = "") -> str:
-    from urllib.parse import quote
-
-    return f"/api/schedules/{quote(schedule_id, safe='')}{rest}"
-
-
-def _tell_more(answer: dict[str, Any], output: Format) -> None:
-    if output is Format.TABLE and answer.get("next_cursor"):
-        tell(f"More: --cursor {answer['next_cursor']}")

@@ -3,9 +3,8 @@
 import time
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import quote
 
-from infra.cli.client import Gateway
+from infra.cli.client import Gateway, path
 from infra.exits import CommandFailed, Exit
 
 FINAL = frozenset({"succeeded", "dead", "cancelled"})
@@ -13,18 +12,27 @@ _SHORTEST, _LONGEST = 0.05, 1.0
 
 
 def seen(gateway: Gateway, job_id: str, timeout: float) -> Iterator[dict[str, Any]]:
-    """The job each time it has changed, the last time when it has ended.
+    """The job each time it has changed, the last time when it has ended. Raises as `looks`."""
+    known = None
+    for job in looks(gateway, job_id, timeout):
+        if _state_of(job) != known:
+            known = _state_of(job)
+            yield job
 
-    Looks often at first and seldom later. Raises `CommandFailed` when `timeout` seconds are over.
+
+def looks(gateway: Gateway, job_id: str, timeout: float) -> Iterator[dict[str, Any]]:
+    """The job as it is again and again, the last time when it has ended.
+
+    Looks often after a change and seldom later. Raises `CommandFailed` when `timeout` seconds are
+    over.
     """
     ends = time.monotonic() + timeout
     pause, known = _SHORTEST, None
     while True:
-        job = gateway.get(f"/api/jobs/{quote(job_id, safe='')}")
-        if (job["status"], job["attempt"]) != known:
-            known = (job["status"], job["attempt"])
-            pause = _SHORTEST
-            yield job
+        job = gateway.get(path("jobs", job_id))
+        if _state_of(job) != known:
+            known, pause = _state_of(job), _SHORTEST
+        yield job
         if job["status"] in FINAL:
             return
         if time.monotonic() + pause > ends:
@@ -32,6 +40,10 @@ def seen(gateway: Gateway, job_id: str, timeout: float) -> Iterator[dict[str, An
             raise CommandFailed(Exit.WAIT_TIMED_OUT, text)
         time.sleep(pause)
         pause = min(pause * 1.5, _LONGEST)
+
+
+def _state_of(job: dict[str, Any]) -> tuple[str, int]:
+    return job["status"], job["attempt"]
 
 
 def check_outcome(job: dict[str, Any]) -> None:

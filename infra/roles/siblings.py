@@ -8,7 +8,6 @@ parent itself is killed the kernel sends the children TERM: they drain and end, 
 
 import asyncio
 import os
-import platform
 import signal
 import sys
 from collections.abc import Sequence
@@ -17,16 +16,11 @@ from dataclasses import dataclass
 
 from infra.exits import Exit
 from infra.local.child import tied_to_parent
+from infra.roles.death import TAIL_BYTES, Backoff, cause, death_of, last_lines, report
 from infra.settings import load_settings
-from infra.up.death import report
 from pipeline.config import Settings
-from pipeline.ports import Death
 from pipeline.telemetry import configure_logs, log
-from workers.executors.executor import signal_name
 
-_BACKOFF_SECONDS = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
-_TAIL_BYTES = 8192
-_TAIL_LINES = 12
 _LAST_WORDS_SECONDS = 1.0
 _FLAG = "--processes"
 _log = log(__name__)
@@ -82,15 +76,13 @@ class Siblings:
 
     async def _keep(self, number: int) -> None:
         """Start it, and again whenever it has died, until they are stopped."""
-        clock, failures = asyncio.get_running_loop().time, 0
+        clock, backoff = asyncio.get_running_loop().time, Backoff()
         while not self._stopping.is_set():
             began = clock()
             why = await self._live(number)
             if self._stopping.is_set():
                 return
-            lived = clock() - began
-            failures = 1 if lived > 2 * _BACKOFF_SECONDS[-1] else failures + 1
-            pause = _BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS)) - 1]
+            pause = backoff.pause(clock() - began)
             _log.warning("child.ended", number=number, why=why, next_in_s=pause)
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
@@ -145,18 +137,15 @@ class Siblings:
 
     async def _mourn(self, pid: int, code: int, tail: bytearray) -> str:
         """Tell the reaper, unless it ended in order."""
-        name = signal_name(-code) if code < 0 else None
         if code != 0:
-            lines = tail.decode(errors="replace").splitlines()[-_TAIL_LINES:]
-            exit_code = None if name else code
-            death = Death(pid, platform.node(), name, exit_code, "\n".join(lines))
+            death = death_of(pid, code, last_lines(tail))
             was_a_worker = await report(death, self._settings.redis_url)
             if code == Exit.USAGE and not (was_a_worker or self._stopping.is_set()):
                 # Said wrong, it is said wrong every time. One that has worked was said right: a job
                 # has taken it down with this code, and must not take its siblings along.
                 self._code = code
                 self._stop()
-        return name or f"exit code {code}"
+        return cause(code)
 
 
 def _ask_to_stop(child: asyncio.subprocess.Process) -> None:
@@ -186,7 +175,7 @@ async def _pass_on(output: asyncio.StreamReader, tail: bytearray) -> None:
     line = b""
     while chunk := await output.read(65_536):
         tail += chunk
-        del tail[:-_TAIL_BYTES]
+        del tail[:-TAIL_BYTES]
         whole, newline, line = (line + chunk).rpartition(b"\n")
         if len(line) > 65_536:
             whole, line = whole + newline + line, b""

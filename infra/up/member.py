@@ -12,14 +12,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from infra.local.child import OUTPUT, Child, Command
+from infra.roles.death import TAIL_BYTES, Backoff, cause, last_lines
 from infra.up.plan import Member
-from workers.executors.executor import signal_name
 
-_BACKOFF_SECONDS = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 _POLL_SECONDS = 0.03
 _START_SECONDS = 60.0
-_TAIL_LINES = 12
-_TAIL_BYTES = 8192
 Tell = Callable[[str], None]
 
 
@@ -77,21 +74,18 @@ class Supervised:
 
         A machine that has no memory or process to spare for it at the moment is asked again.
         """
-        deaths = 0
+        backoff = Backoff()
         while self._child is not None:
             began = asyncio.get_running_loop().time()
             code = await self._child.wait()
             await self.on_death(self._child.pid, code)
             lived = asyncio.get_running_loop().time() - began
-            deaths = 1 if lived > 2 * _BACKOFF_SECONDS[-1] else deaths + 1
-            await self._pause(f"died ({_cause(code)})", deaths)
+            await self._pause(f"died ({cause(code)})", backoff.pause(lived))
             while (failure := await self._failure_to_start()) is not None:
-                deaths += 1
-                await self._pause(f"could not be started ({failure})", deaths)
+                await self._pause(f"could not be started ({failure})", backoff.pause())
             self.on_restart()
 
-    async def _pause(self, what: str, failures: int) -> None:
-        pause = _BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS)) - 1]
+    async def _pause(self, what: str, pause: float) -> None:
         next_ = f"starting it again in {pause:g} s" if pause else "starting it again"
         self._tell(f"{self.member.name} {what}; {next_}. Log: {self.log}")
         await asyncio.sleep(pause)
@@ -126,8 +120,8 @@ class Supervised:
     def last_lines(self) -> list[str]:
         """The end of what it has printed in this life."""
         with self.log.open("rb") as log:
-            log.seek(max(self._begins_at, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
-            return log.read().decode(errors="replace").splitlines()[-_TAIL_LINES:]
+            log.seek(max(self._begins_at, log.seek(0, os.SEEK_END) - TAIL_BYTES))
+            return last_lines(log.read())
 
     def _failure(self, what: str) -> MemberFailed:
         lines = self.last_lines
@@ -152,9 +146,3 @@ async def is_ready(url: str) -> bool:
                 writer.close()
     except (OSError, TimeoutError):
         return False
-
-
-def _cause(code: int) -> str:
-    if code < 0:
-        return signal_name(-code)
-    return f"exit code {code}"

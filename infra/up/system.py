@@ -18,9 +18,9 @@ from infra.local import install
 from infra.local.haproxy import Balancer
 from infra.local.ports import is_free
 from infra.local.servers import LocalServers, Urls, parts_for
+from infra.roles.death import death_of, report
 from infra.roles.ports import url_at
 from infra.settings import URLS_FILE
-from infra.up.death import death_of, report
 from infra.up.member import MemberFailed, Supervised
 from infra.up.plan import Plan, front_port, members
 from pipeline.config import Settings
@@ -76,7 +76,7 @@ class System:
 
     async def _tell_of_death(self, member: Supervised, pid: int, code: int) -> None:
         if self.urls.redis is not None:
-            await report(death_of(member, pid, code), self.urls.redis)
+            await report(death_of(pid, code, member.last_lines), self.urls.redis)
 
     def _missing(self) -> list[install.Part]:
         needed = list(parts_for(self._given))

@@ -9,17 +9,16 @@ import pytest
 import pytest_asyncio
 
 from pipeline.clock import StoreClock
-from pipeline.domain.execution import ErrorInfo, Failed, conclude
 from pipeline.domain.lifecycle import Change, EventError, History, Moment
 from pipeline.ports import HistoryLost
 from pipeline.store.event_feed import MongoEventFeed
 from pipeline.store.job_store import MongoJobStore
 from tests.builders import a_claim, a_submission
 from tests.fakes.clock import SeededChance
+from tests.store_world import a_dead_job
 
 Document = Mapping[str, Any]
 CALL = timedelta(seconds=10)
-BOOM = Failed(ErrorInfo("Boom", "it broke", "a traceback"), retryable=False)
 
 
 class World:
@@ -46,12 +45,8 @@ class World:
         return feed
 
     async def a_dead_job(self) -> str:
-        submission = a_submission(at=self.now, name="hello", tags=["eu"], payload="secret")
-        await self.store.insert([submission], self.now)
-        (job,) = await self.store.start([submission.id], a_claim(at=self.now))
-        record = conclude(job, BOOM, finished_at=self.now, lot=0.5)
-        await self.store.settle(await self.store.record([record]))
-        return submission.id
+        told = {"name": "hello", "tags": ["eu"], "payload": "secret"}
+        return await a_dead_job(self.store, self.now, **told)
 
     @property
     def now(self) -> datetime:
@@ -142,6 +137,7 @@ async def test_one_at_a_time_holds_the_right_and_letting_go_frees_it_at_once(wor
     feed, other = await world.begun(), world.feed(3)
 
     assert not await other.hold()
+    assert not await other.mark()
     assert await feed.hold()
     await feed.let_go()
     assert await other.hold()

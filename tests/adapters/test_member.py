@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from infra.up.death import death_of
+from infra.roles.death import death_of
 from infra.up.member import Supervised
 from infra.up.plan import Member
 from pipeline.ports import Death
@@ -59,7 +59,7 @@ async def test_who_asks_is_told_how_a_member_died_before_it_is_started_again(
 
         async def tell(pid: int, code: int) -> None:
             assert member.pid is None
-            told.append(death_of(member, pid, code))
+            told.append(death_of(pid, code, member.last_lines))
 
         member.on_death = tell
         member.log.write_text("first\nlast words\n")

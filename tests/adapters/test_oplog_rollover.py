@@ -18,13 +18,12 @@ from infra.local.child import Command
 from infra.local.mongodb import MongoDb
 from infra.local.ports import Ports
 from pipeline.clock import StoreClock, SystemChance
-from pipeline.domain.execution import ErrorInfo, Failed, conclude
 from pipeline.domain.states import State
 from pipeline.store.event_feed import MongoEventFeed
 from pipeline.store.job_store import MongoJobStore
 from pipeline.watchers.announcer import Announcer
-from tests.builders import a_claim, a_submission
 from tests.fakes.events import FakeEventOutlet
+from tests.store_world import a_dead_job
 from tests.support import eventually
 
 CALL = timedelta(seconds=10)
@@ -54,14 +53,7 @@ class World:
         return Announcer(self.feeds[-1], self.outlet, self.clock, self.chance)
 
     async def a_dead_job(self) -> str:
-        now = self.clock.now()
-        submission = a_submission(id=self.chance.job_id(), at=now)
-        await self.store.insert([submission], now)
-        (job,) = await self.store.start([submission.id], a_claim(at=now))
-        boom = Failed(ErrorInfo("Boom", "it broke"), retryable=False)
-        record = conclude(job, boom, finished_at=now, lot=0.5)
-        await self.store.settle(await self.store.record([record]))
-        return submission.id
+        return await a_dead_job(self.store, self.clock.now())
 
     async def runs_over(self) -> None:
         """Until MongoDB has none of the changes of before."""

@@ -16,8 +16,9 @@ from amqpstorm.message import Message
 
 from pipeline.domain.identity import id_of_key
 from tests.broker_worlds import as_stranger
+from tests.e2e.pages import page, printed
 from tests.e2e.programs import require
-from tests.e2e.running import ROOT, Up, clean_environment, command
+from tests.e2e.running import Up, run
 from tests.support import eventually
 
 
@@ -164,6 +165,15 @@ async def test_parked_messages_are_chosen_by_code_and_dropped(system: Up) -> Non
     assert [row["code"] for row in parked(system)] == ["malformed"]
 
 
+async def test_a_message_is_mended_in_an_editor(system: Up) -> None:
+    send(system, '{"paylaod": 1}')
+    (row,) = await eventually(lambda: parked(system))
+    editor = "sed -i s/paylaod/payload/"
+    ran = run("parked", "resubmit", row["id"], "--edit", folder=system.folder, VISUAL=editor)
+    assert ran.returncode == 0, ran.stderr
+    assert parked(system) == []
+
+
 def test_a_command_without_a_choice_and_an_unknown_id_say_so(system: Up) -> None:
     assert system.dueq("parked", "resubmit").returncode == 2
     assert system.dueq("parked", "resubmit", "x", "--all").returncode == 2
@@ -219,23 +229,18 @@ async def test_a_delayed_message_to_ourselves_is_parked_with_the_reason(system: 
 async def test_every_line_of_the_page_on_amqp_works(system: Up) -> None:
     """`amqp-publish` waits for nothing; here each waits a moment before the next line."""
     require("amqp-publish")
-    page = (ROOT / "docs" / "how-to" / "amqp.md").read_text()
-    blocks = re.findall(r"```(sh|python)\n(.*?)```", page, re.DOTALL)
+    blocks = re.findall(r"```(sh|python)\n(.*?)```", page("amqp"), re.DOTALL)
     lines = "\n".join(
         text if kind == "sh" else f"python - <<'PY'\n{text}PY" for kind, text in blocks
     )
     functions = f"""
-        dueq() {{ {shlex.join(command())} "$@"; }}
+        set -o pipefail
         python() {{ {shlex.quote(sys.executable)} "$@"; }}
         amqp-publish() {{ command amqp-publish "$@"; sleep 1; }}
     """
-    ran = subprocess.run(
-        ["bash", "-c", f"set -e -o pipefail\n{functions}\n{lines}"], cwd=system.folder,
-        env=clean_environment(), capture_output=True, text=True, timeout=110, check=False,
-    )  # fmt: skip
-    assert ran.returncode == 0, ran.stderr
-    assert '"accepted":1' in ran.stdout
-    assert "submitted" in ran.stdout
+    told = printed(f"{functions}\n{lines}", system.folder)
+    assert '"accepted":1' in told
+    assert "submitted" in told
     names = [system.json("job", "show", id_of_key(f"/shop o-{n}"))["name"] for n in (17, 18)]
     assert names == ["thank-the-customer"] * 2
     bodies = set()

@@ -4,16 +4,19 @@ import json
 import os
 import pty
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from tests.e2e.pages import blocks, page, printed
+from tests.e2e.programs import require
 from tests.e2e.running import Up, clean_environment, command
 from tests.support import eventually
 
 
-def submitted(system: Up, *arguments: str) -> str:
+def submitted(system: Up, *arguments: str, stdin: str = "") -> str:
     """The id of a job."""
-    ran = system.dueq("job", "submit", "-o", "id", *arguments)
+    ran = system.dueq("job", "submit", "-o", "id", *arguments, stdin=stdin)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout.strip()
 
@@ -67,6 +70,34 @@ async def test_the_log_of_a_job_can_be_read_while_it_runs(system: Up) -> None:
     await eventually(lambda: "begun" in system.dueq("job", "logs", job_id).stdout, timeout=25)
     assert "attempt 1: running" in system.dueq("job", "logs", job_id).stderr
     assert system.dueq("job", "cancel", job_id).returncode == 0
+
+
+async def test_a_job_is_followed_line_by_line_through_all_of_its_attempts(
+    system: Up, tmp_path: Path
+) -> None:
+    lines = f"""echo begun $DUEQ_ATTEMPT
+        until test -e {tmp_path}/go; do sleep 0.05; done
+        echo oops $DUEQ_ATTEMPT >&2; printf 'last %s' $DUEQ_ATTEMPT; exit 3"""
+    retry = {"max_attempts": 2, "backoff": "fixed", "base": 0.1, "jitter": "none"}
+    job = json.dumps({"command": lines, "retry": retry})
+    job_id = submitted(system, "-", stdin=job)
+    with subprocess.Popen(
+        command("job", "logs", "--follow", job_id), cwd=system.folder, env=clean_environment(),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as following:  # fmt: skip
+        assert following.stdout is not None
+        assert following.stdout.readline() == "begun 1\n"  # while it runs
+        (tmp_path / "go").touch()
+        rest, told = following.communicate(timeout=60)
+    expected = ["begun 2"]
+    for attempt in (1, 2):
+        expected += [f"last {attempt}", f"oops {attempt}", "exit_code: exit code 3"]
+    assert sorted(rest.splitlines()) == sorted(expected)
+    assert (following.returncode, f"job {job_id} is dead" in told) == (6, True)
+    assert "-- attempt 1: running\n-- attempt 1: failed\n-- attempt 2: " in told
+    again = system.dueq("job", "logs", "--follow", job_id)
+    assert sorted(again.stdout.splitlines()) == sorted(["begun 1", *expected])
+    assert system.dueq("job", "logs", "--follow", job_id, "--attempt", "1").returncode == 2
 
 
 def test_what_cannot_be_changed_has_an_exit_code_of_its_own(system: Up) -> None:
@@ -128,3 +159,11 @@ def test_a_person_at_a_terminal_is_asked_before_many_are_changed(
     assert ran.stdout[:1] in ("", "{")
     assert ran.returncode == (0 if state == "cancelled" else 1)
     assert system.json("job", "show", job_id)["status"] == state
+
+
+def test_every_line_of_the_page_on_managing_jobs_works(system: Up) -> None:
+    require("curl")
+    lines = "\n".join(blocks(page("manage-jobs"), "sh"))
+    text = printed(lines, system.folder, DUEQ_URL=system.http)
+    assert '"priority":9' in text
+    assert "succeeded" in text

@@ -28,7 +28,7 @@ from aio_pika.abc import AbstractQueue
 
 from tests.cable import Cable
 from tests.e2e.running import Up, up
-from tests.e2e.test_running_jobs import a_job, get, is_in, show, submit, worker
+from tests.e2e.working import a_job, get, is_in, show, submit, worker
 from tests.support import eventually
 
 CODE = ["coroutine", "thread", "process", "command"]

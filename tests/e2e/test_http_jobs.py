@@ -2,23 +2,18 @@
 
 import json
 import re
-import shlex
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.e2e import pages
+from tests.e2e.pages import blocks, page
 from tests.e2e.programs import require
-from tests.e2e.running import ROOT, clean_environment, command, up
+from tests.e2e.running import up
 
-PAGE = (ROOT / "docs" / "how-to" / "http-jobs.md").read_text()
+PAGE = page("http-jobs")
 SECRETS = dict(re.findall(r"^export (DUEQ_SECRET_\w+)=(\S+)$", PAGE, re.MULTILINE))
-
-
-def blocks(language: str) -> str:
-    """The lines of a language, all of them."""
-    return "\n".join(re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL))
 
 
 @pytest.fixture(scope="module")
@@ -26,19 +21,13 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> str:
     """What the lines of the page print."""
     require("curl")
     folder: Path = tmp_path_factory.mktemp("http")
-    (folder / "receiver.py").write_text(blocks("python"))
-    dueq = shlex.join(command())
-    lines = f"set -e\ntrap 'kill $RECEIVER 2>/dev/null || true' EXIT\ndueq() {{ {dueq} \"$@\"; }}"
+    (folder / "receiver.py").write_text("\n".join(blocks(PAGE, "python")))
+    lines = "\n".join(["trap 'kill $RECEIVER 2>/dev/null || true' EXIT", *blocks(PAGE, "sh")])
     with up(folder, **SECRETS) as system:
-        ran = subprocess.run(
-            ["bash", "-c", f"{lines}\n{blocks('sh')}"], cwd=folder,
-            env=clean_environment(DUEQ_URL=system.http), capture_output=True, text=True,
-            timeout=110, check=False,
-        )  # fmt: skip
+        text = pages.printed(lines, folder, DUEQ_URL=system.http)
         logs = [path.read_text() for path in folder.glob(".dueq/*/*.log")]
-    assert ran.returncode == 0, ran.stderr
     assert not [word for word in SECRETS.values() if word in "".join(logs)]
-    return ran.stdout
+    return text
 
 
 def jobs(printed: str) -> dict[str, dict[str, Any]]:

@@ -1,16 +1,14 @@
 """Schedules through the real gateway: the commands, and a change under `If-Match`."""
 
 import json
-import re
-import shlex
-import subprocess
 import urllib.error
 import urllib.request
 from typing import Any
 
 import pytest
 
-from tests.e2e.running import ROOT, Up, clean_environment, command
+from tests.e2e.pages import blocks, page, printed
+from tests.e2e.running import Up
 
 
 def added(system: Up, *arguments: str) -> str:
@@ -117,15 +115,8 @@ def test_a_change_is_made_only_to_the_version_that_was_seen(system: Up) -> None:
 
 
 def test_every_line_of_the_page_on_schedules_works(system: Up) -> None:
-    page = (ROOT / "docs" / "how-to" / "schedules.md").read_text()
-    lines = "\n".join(re.findall(r"```sh\n(.*?)```", page, re.DOTALL))
-    dueq = shlex.join(command())
-    ran = subprocess.run(
-        ["bash", "-c", f"set -e\ndueq() {{ {dueq} \"$@\"; }}\n{lines}"], cwd=system.folder,
-        env=clean_environment(DUEQ_URL=system.http), capture_output=True, text=True, timeout=110,
-        check=False,
-    )  # fmt: skip
-    assert ran.returncode == 0, ran.stderr
-    assert "does not exist: fires at the moment of the change" in ran.stdout
-    assert "succeeded" in ran.stdout
-    assert ran.stdout.endswith("404\n")
+    lines = "\n".join(blocks(page("schedules"), "sh"))
+    text = printed(lines, system.folder, DUEQ_URL=system.http)
+    assert "does not exist: fires at the moment of the change" in text
+    assert "succeeded" in text
+    assert text.endswith("404\n")

@@ -1,7 +1,6 @@
 """Commands, tasks and amqp jobs as their pages in the docs show them, through a whole system."""
 
 import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,18 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.pages import blocks, page, printed
 from tests.e2e.programs import require
-from tests.e2e.running import ROOT, Up, clean_environment, command, up
+from tests.e2e.running import Up, clean_environment, up
 
-COMMANDS, TASKS, AMQP = (
-    (ROOT / "docs" / "how-to" / f"{name}.md").read_text()
-    for name in ("commands", "tasks", "amqp-jobs")
-)
-
-
-def blocks(page: str, language: str) -> list[str]:
-    """The blocks of a language."""
-    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+COMMANDS, TASKS, AMQP = (page(name) for name in ("commands", "tasks", "amqp-jobs"))
 
 
 @pytest.fixture(scope="module")
@@ -35,27 +27,15 @@ def documented(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         yield running
 
 
-def printed(system: Up, page: str, **settings: str) -> str:
-    """What the lines of a page print to who has these settings."""
-    lines = "\n".join(blocks(page, "sh"))
-    ran = subprocess.run(
-        ["bash", "-c", f"set -e\ndueq() {{ {shlex.join(command())} \"$@\"; }}\n{lines}"],
-        cwd=system.folder, env=clean_environment(**settings), capture_output=True,
-        text=True, timeout=110, check=False,
-    )  # fmt: skip
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return ran.stdout
-
-
 def test_every_line_of_the_page_on_commands_works(documented: Up) -> None:
-    text = printed(documented, COMMANDS, DUEQ_URL=documented.http)
+    text = printed("\n".join(blocks(COMMANDS, "sh")), documented.folder, DUEQ_URL=documented.http)
     assert text.count("succeeded") >= 3
     assert text.endswith(("step 1\nstep 2\n", "step 1\nstep 2\nstep 3\n"))
     assert "let-me-in" not in text
 
 
 def test_every_line_of_the_page_on_tasks_works(documented: Up) -> None:
-    text = printed(documented, TASKS, DUEQ_URL=documented.http)
+    text = printed("\n".join(blocks(TASKS, "sh")), documented.folder, DUEQ_URL=documented.http)
     assert text.count("succeeded") >= 3
     assert "bad_payload" in text
     assert "exit code 6" in text
@@ -65,7 +45,7 @@ def test_every_line_of_the_page_on_tasks_works(documented: Up) -> None:
 
 def test_every_line_of_the_page_on_amqp_jobs_works(documented: Up) -> None:
     require("amqp-publish")
-    text = printed(documented, AMQP)
+    text = printed("\n".join(blocks(AMQP, "sh")), documented.folder)
     assert text.count("succeeded") == 2
     assert text.count("exit code 6") == 2
 

@@ -11,6 +11,7 @@ import pytest
 from infra.cli import many, with_bare_wait
 from infra.cli.client import Gateway, in_words
 from infra.cli.flags import seconds, value
+from infra.cli.logs import later
 from infra.cli.output import Format, cell, emit_list, emit_one
 from infra.cli.queue import rate_of
 from infra.cli.waiting import check_outcome
@@ -131,6 +132,30 @@ def test_a_rate_that_is_none_is_a_usage_error(text: str) -> None:
     with pytest.raises(CommandFailed) as failed:
         rate_of(text, None)
     assert failed.value.code is Exit.USAGE
+
+
+def test_a_burst_of_no_rate_is_a_usage_error() -> None:
+    with pytest.raises(CommandFailed, match="--burst") as failed:
+        rate_of("none", 5)
+    assert failed.value.code is Exit.USAGE
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "news"),
+    [
+        ("", "ab", "ab"),
+        ("ab", "ab", ""),
+        ("ab", "abc", "c"),
+        ("abcd", "?cdef", "ef"),
+        ("?bcd", "?defg", "efg"),
+        ("abab", "?abc", "c"),
+        ("ab", "?xyz", "xyz"),
+        ("ab", "", ""),
+    ],
+)
+def test_of_a_log_only_the_lines_that_are_new_are_printed(before: str, now: str, news: str) -> None:
+    """Letters are lines; of a long log the end is told, and its first line (`?`) may be cut."""
+    assert list(later(list(before), list(now))) == list(news)
 
 
 def test_what_is_wrong_is_told_once() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from infra.cli import schedule
-from infra.cli.flags import of_one_kind, seconds
+from infra.cli.flags import object_in, of_one_kind, seconds
 from infra.exits import CommandFailed, Exit
 
 
@@ -50,10 +50,10 @@ def test_a_file_that_is_no_object_is_a_usage_error_that_names_it(tmp_path: Path)
         file = tmp_path / "schedule.json"
         file.write_text(text)
         with pytest.raises(CommandFailed, match=r"schedule\.json") as failure:
-            schedule._read(str(file))
+            object_in(str(file))
         assert failure.value.code is Exit.USAGE
     file.write_text(json.dumps({"every": 5}))
-    assert schedule._read(str(file)) == {"every": 5}
+    assert object_in(str(file)) == {"every": 5}
 
 
 def test_a_bad_duration_names_its_flag() -> None:

@@ -116,6 +116,14 @@ async def test_a_parameter_that_is_said_twice_is_refused_and_not_dropped(
     assert (await world.get(f"{path}?q=a&limit=5")).status == 200
 
 
+async def test_so_it_is_on_the_pages_of_one_job_and_of_one_schedule(world: GatewayWorld) -> None:
+    job_id = await world.submitted()
+    schedule_id = (await world.post("/api/schedules", {"every": 60})).json["id"]
+    for path in (f"/api/jobs/{job_id}/executions", f"/api/schedules/{schedule_id}/fires"):
+        assert (await world.get(f"{path}?limit=5")).status == 200
+        assert (await world.get(f"{path}?limit=5&limit=6")).pointers == ["/limit"]
+
+
 async def test_states_may_be_several(world: GatewayWorld) -> None:
     await world.submitted(delay=60)
     page = (await world.get("/api/jobs?status=pending&status=dead")).json

@@ -119,6 +119,12 @@ async def test_a_limit_that_is_none_is_refused(
     assert await world.store.limited_queues() == {}
 
 
+async def test_lines_are_no_change(world: GatewayWorld) -> None:
+    lines = {"content_type": "application/x-ndjson"}
+    assert (await world.patch("/api/queues/default", {"concurrency": 2}, **lines)).status == 415
+    assert await world.store.limited_queues() == {}
+
+
 async def test_a_queue_tells_which_keys_wait_for_what(world: GatewayWorld) -> None:
     for _ in range(3):
         await queued(world, limits={"key": "customer-7", "concurrency": 1})

@@ -1,7 +1,6 @@
 """Workers over HTTP, on fakes: the same leases and the same fence as for a worker in Python."""
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -12,7 +11,6 @@ from pipeline.domain.states import State
 from pipeline.ports import LiveNote, Progress, WatcherView, WorkerView
 from pipeline.watchers.reaper import Reaper
 from tests.fakes.clock import START
-from tests.fakes.live_notes import FakeLiveNotes
 from tests.gateway_world import gateway_world
 from tests.http_worker_world import LEASE, Job, Shell
 
@@ -290,10 +288,8 @@ async def test_watchers_are_listed(shell: Shell) -> None:
 
 
 async def test_progress_and_log_are_seen_while_the_job_runs(shell: Shell) -> None:
-    live = FakeLiveNotes()
-    shell.world.app.state.deps = replace(shell.world.app.state.deps, live=live)
     job_id = await shell.queued()
     job = await shell.job()
     await shell.write(job, "one\n", progress=0.5, note="row 21")
     await shell.write(job, "two\n")
-    assert live.notes == {(job_id, 1): LiveNote(Progress(0.5, "row 21"), "one\ntwo\n")}
+    assert shell.world.live.notes == {(job_id, 1): LiveNote(Progress(0.5, "row 21"), "one\ntwo\n")}

@@ -8,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from pipeline.domain.amqp_work import AmqpWork
 from pipeline.domain.body import read_spec
+from pipeline.domain.command_work import CommandWork
 from pipeline.domain.errors import Rejected
 from pipeline.domain.http_work import HttpWork
-from pipeline.domain.job import AmqpWork, CommandWork, Kind, OnLost, TaskWork
+from pipeline.domain.job import Kind, OnLost, TaskWork
 from pipeline.domain.retry import Backoff, Jitter, RetryPolicy
 from tests.builders import a_job, a_submission
 from tests.fakes.clock import START
@@ -150,6 +152,11 @@ BAD: list[tuple[str, list[Any]]] = [
               {"url": "http://x/", "headers": {"a": "b\r\nc: d"}},
               {"url": "http://x/", "headers": {"a\n": "b"}},
               {"url": "http://x/", "headers": {"": "b"}},
+              {"url": "http://x/", "headers": {"Host": "y"}},
+              {"url": "http://x/", "headers": {"content-LENGTH": "1"}},
+              {"url": "http://x/", "headers": {"Connection": {"secret": "A"}}},
+              {"url": "http://x/", "auth": {"header": {"name": "Transfer-Encoding",
+                                                       "value": {"secret": "A"}}}},
               {"url": "http://x/", "auth": {"type": "basic"}}, {"url": "http://x/", "auth": {}},
               {"url": "http://x/", "auth": {"bearer": "a word"}},
               {"url": "http://x/", "auth": {"bearer": {"secret": "../x"}}},

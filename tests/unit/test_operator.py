@@ -38,10 +38,6 @@ async def cancel(world: World, job_id: str, store: JobStore | None = None) -> Jo
     return await operator.cancel(job_id, store or world.store, world.clock)
 
 
-async def outcomes(world: World, job_id: str) -> list[Outcome]:
-    return [record.outcome for record in await world.store.executions(job_id)]
-
-
 # -- cancel
 
 
@@ -49,13 +45,13 @@ async def outcomes(world: World, job_id: str) -> list[Outcome]:
 async def test_a_waiting_job_is_cancelled_without_an_execution(world: World, delay: float) -> None:
     job_id = await world.stored(delay=delay)
     assert (await cancel(world, job_id)).state is State.CANCELLED
-    assert await outcomes(world, job_id) == []
+    assert await world.outcomes(job_id) == []
 
 
 async def test_a_running_job_is_cancelled_by_the_record_of_its_attempt(world: World) -> None:
     job = await world.running()
     assert (await cancel(world, job.id)).state is State.CANCELLED
-    assert await outcomes(world, job.id) == [Outcome.CANCELLED]
+    assert await world.outcomes(job.id) == [Outcome.CANCELLED]
 
 
 async def test_the_result_of_a_cancelled_attempt_comes_too_late(world: World) -> None:
@@ -97,7 +93,7 @@ async def test_h9_a_start_that_wins_between_look_and_write_does_not_save_the_job
 
     store = interposed(world.store, "cancel_waiting", before=start)
     assert (await cancel(world, job_id, store)).state is State.CANCELLED
-    assert await outcomes(world, job_id) == [Outcome.CANCELLED]
+    assert await world.outcomes(job_id) == [Outcome.CANCELLED]
 
 
 async def test_h9_a_failure_that_is_recorded_first_does_not_save_the_job(world: World) -> None:
@@ -110,7 +106,7 @@ async def test_h9_a_failure_that_is_recorded_first_does_not_save_the_job(world: 
 
     store = interposed(world.store, "record", before=fail)
     assert (await cancel(world, job.id, store)).state is State.CANCELLED
-    assert await outcomes(world, job.id) == [Outcome.FAILED]
+    assert await world.outcomes(job.id) == [Outcome.FAILED]
 
 
 async def test_h9_cancel_settles_by_a_record_whose_writer_died(world: World) -> None:
@@ -145,7 +141,7 @@ async def test_cancel_follows_the_job_through_release_dispatch_and_a_second_star
 
     store = interposed(world.store, "record", before=go_round)
     assert (await cancel(world, job.id, store)).state is State.CANCELLED
-    assert await outcomes(world, job.id) == [Outcome.RELEASED, Outcome.CANCELLED]
+    assert await world.outcomes(job.id) == [Outcome.RELEASED, Outcome.CANCELLED]
 
 
 async def test_a_cancel_that_gets_nowhere_does_not_spin_and_says_so(world: World) -> None:
@@ -272,7 +268,7 @@ async def test_a_buried_job_is_gone_with_its_executions(world: World) -> None:
     job = await dead(world)
     await operator.bury(job.id, world.store)
     assert await world.store.get(job.id) is None
-    assert await outcomes(world, job.id) == []
+    assert await world.outcomes(job.id) == []
 
 
 async def test_a_running_job_is_not_buried(world: World) -> None:
