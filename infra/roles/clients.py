@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from infra.exits import CommandFailed, Exit
-from infra.roles.running import Process
+from infra.roles.running import Process, never_unasked
 from pipeline.broker.topology import declare_topology
 from pipeline.config import Settings
 from pipeline.queue.lease_queue import RedisLeaseQueue
@@ -92,7 +92,7 @@ async def declare(process: Process) -> None:
 async def beside(*loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Run these for as long as the body runs."""
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(loop) for loop in loops]
+        tasks = [group.create_task(never_unasked(loop)) for loop in loops]
         try:
             yield
         finally:

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from infra.roles.clients import beside, declare, queue_of, store_of
 from infra.roles.probes import serving
-from infra.roles.running import Process, keep_time, run_role
+from infra.roles.running import Process, keep_time, never_unasked, run_role
 from pipeline.broker.mailbox import RabbitMailbox
 from pipeline.domain.errors import Unavailable
 from pipeline.ingest import Ingest
@@ -33,7 +33,7 @@ async def _work(process: Process) -> None:
         ingest = Ingest(mailbox, store, queue, process.clock, process.chance)
         async with beside(keep_time(process.clock, store)):
             async with asyncio.TaskGroup() as group:
-                task = group.create_task(ingest.run())
+                task = group.create_task(never_unasked(ingest.run()))
                 process.ready(finish=lambda: _cancel(task))
             with suppress(Unavailable):
                 await mailbox.close()

@@ -12,6 +12,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from typing import Any
 from urllib.parse import urlsplit
 
 import uvloop
@@ -140,6 +141,18 @@ def _reason(group: BaseExceptionGroup[BaseException]) -> BaseException:
             return _reason(inner)
         case _:
             return group
+
+
+async def never_unasked(loop: Coroutine[Any, Any, None]) -> None:
+    """Run it. A cancel that nobody asked for is a failure: a driver can let one out of a pending
+    call, and a `TaskGroup` would take it for the end of its task and go on without it."""
+    try:
+        await loop
+    except asyncio.CancelledError as cancelled:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise RuntimeError("cancelled by nobody") from cancelled
 
 
 async def keep_time(clock: StoreClock, store: JobStore) -> None:

@@ -12,9 +12,9 @@ from infra.roles.clients import beside, declare, queue_of, store_of
 from infra.roles.events import announcers_of
 from infra.roles.presence import announce_watcher
 from infra.roles.probes import serving
-from infra.roles.running import Process, keep_time, run_role
+from infra.roles.running import Process, keep_time, never_unasked, run_role
 from pipeline.ports import LeaseQueue, LiveNotes
-from pipeline.queue.live_notes import RedisLiveNotes
+from pipeline.queue.live_notes import RECORDING, RedisLiveNotes
 from pipeline.store.job_store import MongoJobStore
 from pipeline.watchers.announcer import Announcer
 from pipeline.watchers.dispatcher import Dispatcher
@@ -36,7 +36,7 @@ async def _work(process: Process) -> None:
         store_of(process) as store,
         queue_of(process) as queue,
         announcers_of(process) as announcers,
-        RedisLiveNotes(process.settings.redis_url) as notes,
+        RedisLiveNotes(process.settings.redis_url, RECORDING) as notes,
     ):
         await declare(process)
         loops: Sequence[Loop | Announcer] = (*_loops(process, store, queue, notes), *announcers)
@@ -50,7 +50,7 @@ async def _work(process: Process) -> None:
             asyncio.TaskGroup() as group,
         ):
             for loop in loops:
-                group.create_task(loop.run())
+                group.create_task(never_unasked(loop.run()))
             process.ready(finish)
 
 

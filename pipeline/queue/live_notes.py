@@ -11,15 +11,16 @@ from pipeline.queue.batches import MS
 from pipeline.queue.connect import Lines
 from pipeline.queue.keys import LIVE
 
-_PATIENCE = 0.5
-"""Seconds: whoever shows a job shows it without them rather than late."""
+SHOWING, RECORDING = 0.5, 5.0
+"""Seconds of patience: whoever shows a job shows it without them rather than late; a record that is
+written without them has lost them."""
 
 
 class RedisLiveNotes:
     """`pipeline.ports.LiveNotes` on Redis. Belongs to the event loop it is used on."""
 
-    def __init__(self, url: str) -> None:
-        self._lines = Lines(url, patience=_PATIENCE, most=4)
+    def __init__(self, url: str, patience: float = SHOWING) -> None:
+        self._lines = Lines(url, patience=patience, most=4)
 
     async def __aenter__(self) -> Self:
         return self
