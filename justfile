@@ -21,9 +21,9 @@ up *args: _runtime
 dueq *args: _runtime
     @exec dueq "$@"
 
-# Run every test, two files at a time, on private servers unless DUEQ_TEST_*_URL say others
+# Run every test, three files at a time, on private servers unless DUEQ_TEST_*_URL say others
 test *args: _servers
-    pytest -n 2 --dist loadfile "$@"
+    pytest -n 3 --dist loadfile "$@"
 
 # Run the tests that need no servers, in seconds
 test-unit *args: _dev

@@ -80,15 +80,30 @@ def apply(
 def _each(
     verb: str, ids: list[str], call: dict[str, Any], output: Format, columns: tuple[str, ...]
 ) -> None:
-    """One after the other; the first that cannot be ends the command."""
+    """One after the other, whatever becomes of the others, as long as a gateway answers.
+
+    The first failure is the exit code.
+    """
     if call["dry_run"]:
         raise CommandFailed(Exit.USAGE, "--dry-run goes with a filter")
     gateway = Gateway.here()
     if len(ids) == 1:
         emit_one(_one(gateway, verb, ids[0]), output, columns)
         return
-    done = [_one(gateway, verb, job_id) for job_id in ids]
+    done, failures = [], []
+    for job_id in ids:
+        try:
+            done.append(_one(gateway, verb, job_id))
+        except CommandFailed as failure:
+            failures.append(failure)
+            tell(f"{job_id}: {failure}")
+            if failure.code is Exit.UNREACHABLE:
+                break
     emit_list({"items": done, "next_cursor": None}, output, ("id", "name", "status"))
+    if failures:
+        raise CommandFailed(
+            failures[0].code, f"{verb}: {len(ids) - len(done)} of {len(ids)} not done"
+        )
 
 
 def _one(gateway: Gateway, verb: str, job_id: str) -> dict[str, Any]:

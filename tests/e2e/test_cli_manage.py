@@ -115,6 +115,16 @@ def test_what_cannot_be_changed_has_an_exit_code_of_its_own(system: Up) -> None:
     assert system.dueq("job", "show", waiting).returncode == 3
 
 
+def test_of_several_named_each_is_tried_and_the_first_failure_is_the_exit_code(
+    system: Up,
+) -> None:
+    first, last = (submitted(system, "--payload", "x", "--in", "1h") for _ in range(2))
+    ran = system.dueq("job", "cancel", first, "no-such-job", last, "-o", "id")
+    assert (ran.returncode, ran.stdout.split()) == (3, [first, last])
+    assert "no-such-job: " in ran.stderr
+    assert "cancel: 1 of 3 not done" in ran.stderr
+
+
 def test_many_are_counted_cancelled_retried_and_deleted_by_a_filter(system: Up) -> None:
     jobs = [{"payload": n, "name": f"many-{n}", "tags": ["cli"], "delay": 3600} for n in range(12)]
     system.dueq("job", "submit", "-f", "-", stdin=json.dumps(jobs))
