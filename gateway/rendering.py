@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from pipeline.domain.execution import ErrorInfo, Execution
 from pipeline.domain.http_work import HttpWork
+from pipeline.domain.instants import rfc3339
 from pipeline.domain.job import Job, JobSpec, Submission
 from pipeline.domain.preview import ClockChange, PreviewedFire
 from pipeline.domain.retry import RetryPolicy
@@ -37,10 +38,8 @@ def json_response(value: Any, status: int = 200, headers: dict[str, str] | None 
 
 
 def instant(value: datetime | None) -> str | None:
-    """RFC 3339 in UTC, to the millisecond, with `Z`."""
-    if value is None:
-        return None
-    return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """`rfc3339`, of one that may be missing."""
+    return None if value is None else rfc3339(value)
 
 
 def last_attempt(job: Job) -> int:

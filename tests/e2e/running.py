@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from tests.support import is_alive
+
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 120
 STOP_SECONDS = 60
@@ -100,15 +102,6 @@ def _ready_line(stdout: IO[str], log: Path) -> Mapping[str, Any]:
     assert line, f"dueq up ended:\n{log.read_text()}"
     ready: Mapping[str, Any] = json.loads(line)
     return ready
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and was not collected does not."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
 
 
 def pids_in(folder: Path) -> list[int]:

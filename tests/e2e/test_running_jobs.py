@@ -8,9 +8,9 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.e2e.running import Up, is_alive, up
+from tests.e2e.running import Up, up
 from tests.e2e.working import a_job, get, is_in, show, submit, worker
-from tests.support import eventually
+from tests.support import eventually, is_alive
 
 
 @pytest.fixture(scope="module")

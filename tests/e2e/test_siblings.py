@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.running import Up, command, is_alive, run
-from tests.support import eventually
+from tests.e2e.running import Up, command, run
+from tests.support import eventually, is_alive
 
 LONG = 60
 

@@ -16,8 +16,8 @@ import pytest
 import redis
 
 from tests.e2e.programs import require
-from tests.e2e.running import Up, clean_environment, command, is_alive, pids_in, run, up
-from tests.support import eventually
+from tests.e2e.running import Up, clean_environment, command, pids_in, run, up
+from tests.support import eventually, is_alive
 
 GONE_SECONDS = 40
 ROLES = ("gateway", "ingest", "watcher", "worker")

@@ -4,8 +4,7 @@ A receiver that remembers the highest attempt of a job can refuse a stale worker
 schedule also says which fire time it stands for: one that was caught up runs long after it.
 """
 
-from datetime import datetime
-
+from pipeline.domain.instants import rfc3339
 from pipeline.domain.job import Job
 
 
@@ -15,12 +14,12 @@ def fence_headers(job: Job) -> dict[str, str]:
         "Idempotency-Key": job.id,
         "DueQ-Job-Id": job.id,
         "DueQ-Attempt": str(job.attempt),
-        "DueQ-Scheduled-At": _instant(job.due_at),
+        "DueQ-Scheduled-At": rfc3339(job.due_at),
     }
     if job.schedule_id is not None:
         headers["DueQ-Schedule-Id"] = job.schedule_id
     if job.fire_time is not None:
-        headers["DueQ-Fire-Time"] = _instant(job.fire_time)
+        headers["DueQ-Fire-Time"] = rfc3339(job.fire_time)
     if job.traceparent is not None:
         headers["traceparent"] = job.traceparent
     return headers
@@ -38,9 +37,5 @@ def fence_environment(job: Job) -> dict[str, str]:
     if job.schedule_id is not None:
         environment["DUEQ_SCHEDULE_ID"] = job.schedule_id
     if job.fire_time is not None:
-        environment["DUEQ_FIRE_TIME"] = _instant(job.fire_time)
+        environment["DUEQ_FIRE_TIME"] = rfc3339(job.fire_time)
     return environment
-
-
-def _instant(value: datetime) -> str:
-    return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
