@@ -19,6 +19,7 @@ from pipeline.queue.keys import keys_of
 from pipeline.queue.lease_queue import RedisLeaseQueue
 from tests.fakes.clock import ManualClock, SeededChance
 from tests.fakes.lease_queue import FakeLeaseQueue
+from tests.fakes.limit_keys import FULL
 
 TTL = timedelta(seconds=30)
 
@@ -37,12 +38,15 @@ class Snapshot:
     generation: str | None = None
     token: bool = False
     limits: dict[str, str] = field(default_factory=dict)
-    """Waiting job → `<limit> <key>`."""
+    """Delayed job → `<limit> <key>`."""
+    lines: dict[str, tuple[str, int, str]] = field(default_factory=dict)
+    """Job in line → key, score, limit."""
+    slots: dict[str, tuple[str, int | None, float]] = field(default_factory=dict)
+    """Job → key, score if it stands in the order of ready, ms of its token."""
+    twice: set[str] = field(default_factory=set)
     verdicts: dict[str, int] = field(default_factory=dict)
-    held: dict[str, str] = field(default_factory=dict)
-    took: dict[str, float] = field(default_factory=dict)
-    running: dict[str, int] = field(default_factory=dict)
     spent: dict[str, float] = field(default_factory=dict)
+    active: str | None = None
     own: str = ""
 
 
@@ -170,14 +174,22 @@ class FakeWorld(World):
             token=self.fake.has_token(queue),
             limits={
                 job: f"{waiting.limit.text} {waiting.limit.key}"
-                for job, waiting in (part.ready | part.delayed).items()
+                for job, waiting in part.delayed.items()
                 if waiting.limit
             },
-            verdicts={key: int(at) for key, at in part.keys_of_limits.verdicts.items()},
-            held=dict(part.keys_of_limits.held),
-            took=dict(part.keys_of_limits.took),
-            running=dict(part.keys_of_limits.running),
-            spent=dict(part.keys_of_limits.spent),
+            lines={
+                job: (one.limit.key, one.rank(job)[0], one.limit.text)
+                for job, one in part.limits.waits.items()
+                if one.limit
+            },
+            slots={
+                job: (slot.key, slot.place.rank(job)[0] if slot.place else None, slot.token)
+                for job, slot in part.limits.slots.items()
+            },
+            twice=set(part.limits.twice),
+            verdicts={key: int(at) for key, at in part.limits.verdicts.items()},
+            spent=dict(part.limits.spent),
+            active=part.limits.active,
             own=part.limit.text,
         )
 
@@ -237,23 +249,17 @@ class RedisWorld(World):
         ready, delayed, leased, priority, tokens, paused, generation, names = look.execute()
         assert tokens <= 1, f"{tokens} tokens"
         strings = dict(zip(names, self.raw.mget(names), strict=True)) if names else {}
-        limits = self._limits(queue, _whole(ready), _whole(delayed))
         asked = {job: value.partition(" ") for job, value in priority.items()}
         return Snapshot(
-            ready={job: at for job, at in _whole(ready).items() if job[0] != "="}
-            | {job: at for jobs in limits.waits.values() for job, at in jobs.items()},
+            ready=_whole(ready),
             delayed={job: at for job, at in _whole(delayed).items() if job[0] != "="},
             priority={
                 job: int(value)
                 for job, (value, _, limit) in asked.items()
                 if not limit or int(value) != DEFAULT
             },
-            limits=limits.of | {job: limit for job, (_, _, limit) in asked.items() if limit},
-            verdicts=limits.verdicts,
-            held={job: text.split()[0] for job, text in limits.held.items()},
-            took={j: float(t.split()[1]) for j, t in limits.held.items() if " " in t},
-            running=limits.running,
-            spent=limits.spent,
+            limits={job: limit for job, (_, _, limit) in asked.items() if limit},
+            **self._limits(queue, _whole(delayed)),
             own=strings.get(keys.own_limit) or "",
             leased=_whole(leased),
             owners=_after(keys.lease_prefix, strings),
@@ -263,33 +269,30 @@ class RedisWorld(World):
             token=bool(tokens),
         )
 
-    def _limits(self, queue: str, ready: dict[str, int], delayed: dict[str, int]) -> "_Limits":
+    def _limits(self, queue: str, delayed: dict[str, int]) -> dict[str, Any]:
         """What limit keys hold; their marks are where the verdicts say, and nowhere else."""
-        prefix = keys_of(queue).limit_prefix
-        found = _Limits(
-            of=self.raw.hgetall(prefix + "of"),
-            verdicts=_whole(self.raw.zrange(prefix + "keys", 0, -1, withscores=True)),
-            held=self.raw.hgetall(prefix + "held"),
-            running={k: int(n) for k, n in self.raw.hgetall(prefix + "running").items()},
-            spent={k: float(until) for k, until in self.raw.hgetall(prefix + "spent").items()},
-        )
-        if found.held or found.of:
-            assert self.raw.exists(prefix + "active")
-        for name in self.raw.scan_iter(f"{prefix}waits:*"):
-            jobs = _whole(self.raw.zrange(name, 0, -1, withscores=True))
-            texts = {job.partition(" ")[0]: job.partition(" ")[2] for job in jobs}
-            key = name.removeprefix(f"{prefix}waits:")
-            assert all(found.of[job] == f"{text} {key}" for job, text in texts.items())
-            found.waits[key] = {job.partition(" ")[0]: at for job, at in jobs.items()}
-        assert set(found.verdicts) == set(found.waits)
-        verdicts = {f"={key}": at for key, at in found.verdicts.items()}
-        assert {m: at for m, at in delayed.items() if m[0] == "="} == {
-            mark: at for mark, at in verdicts.items() if at > 2
-        }
-        assert {m: at for m, at in ready.items() if m[0] == "="} == {
-            mark: min(found.waits[mark[1:]].values()) for mark, at in verdicts.items() if at == 1
-        }
-        return found
+        prefix, lines, slots = keys_of(queue).limit_prefix, {}, {}
+        verdicts = _whole(self.raw.zrange(prefix + "keys", 0, -1, withscores=True))
+        waits, taken = (set(self.raw.zrange(prefix + name, 0, -1)) for name in ("waits", "slots"))
+        of, twice = self.raw.hgetall(prefix + "of"), self.raw.smembers(prefix + "twice")
+        active = self.raw.get(keys_of(queue).active)
+        for member in waits:
+            key, score, job, limit = member.split(" ", 3)
+            assert of[job] == member
+            lines[job] = (key, int(score), limit)
+        for member in taken:
+            key, score, job, *rest = member.split(" ", 3)
+            assert of[job] == member or (job in lines and score == "-"), member
+            token = float(rest[0]) if score == "-" and rest else 0.0
+            slots[job] = (key, None if score == "-" else int(score), token)
+        assert set(of) == set(lines) | set(slots)
+        assert active or not of
+        assert set(verdicts) == {key for key, _, _ in lines.values()}
+        marks = {job: at for job, at in delayed.items() if job[0] == "="}
+        assert marks == {f"={key}": at for key, at in verdicts.items() if at > FULL}
+        spent = {k: float(until) for k, until in self.raw.hgetall(prefix + "spent").items()}
+        return {"lines": lines, "slots": slots, "twice": twice, "verdicts": verdicts,
+                "spent": spent, "active": active}  # fmt: skip
 
     def take_token(self, queue: str = "default") -> bool:
         return self.raw.lpop(keys_of(queue).wake) is not None
@@ -297,18 +300,6 @@ class RedisWorld(World):
     def sleeping(self) -> int:
         number = str(self.raw.connection_pool.connection_kwargs["db"])
         return sum(c["db"] == number and "b" in c["flags"] for c in self.raw.client_list())
-
-
-@dataclass
-class _Limits:
-    """The keys of limits of one queue, read."""
-
-    of: dict[str, str]
-    verdicts: dict[str, int]
-    held: dict[str, str]
-    running: dict[str, int]
-    spent: dict[str, float]
-    waits: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def _whole(scores: Sequence[tuple[str, float]]) -> dict[str, int]:

@@ -27,8 +27,7 @@ class Key:
 READY = Key(
     "dueq:{<queue>}:ready",
     "zset",
-    "job id → (9 - priority)·10^13 + due time in ms; lowest first. A limit key of which a job may "
-    "run stands here as `=<key>`, at the score of the first job that waits for it",
+    "job id → (9 - priority)·10^13 + due time in ms; lowest first",
 )
 DELAYED = Key(
     "dueq:{<queue>}:delayed",
@@ -61,30 +60,35 @@ OWN_LIMIT = Key(
     "the limit of the queue itself. A limit is `<concurrency> <ms between two tokens> <burst>`, 0 "
     "for what is not limited",
 )
-LIMITED = Key(
-    "dueq:{<queue>}:limit:of", "hash", "job id → `<limit> <key>`, of due jobs that wait for a key"
-)
-WAITS = Key(
-    "dueq:{<queue>}:limit:waits:<key>",
-    "zset",
-    "`<job id> <limit>` of the due jobs that wait for this key, scored as in `ready`",
-)
 LIMIT_KEYS = Key(
     "dueq:{<queue>}:limit:keys",
     "zset",
-    "limit key that due jobs wait for → 1: one may run; 2: one of its leases has to end; else the "
+    "limit key that due jobs are in line for → 2: one of its slots has to become free; else the "
     "time of its next token in ms",
 )
-HELD = Key(
-    "dueq:{<queue>}:limit:held",
-    "hash",
-    "leased job id → limit key, and how many ms of its tokens the lease took, if any",
+WAITS = Key(
+    "dueq:{<queue>}:limit:waits",
+    "zset",
+    "the lines: `<key> <score as in ready> <job id> <limit>` of each due job that waits for a slot "
+    "of its key",
 )
-RUNNING = Key("dueq:{<queue>}:limit:running", "hash", "limit key → how many of `held` have it")
+SLOTS = Key(
+    "dueq:{<queue>}:limit:slots",
+    "zset",
+    "a member as in `waits` for each job of a key that is in `ready` or leased: they count for its "
+    "concurrency. Of a lease it may be `<key> - <job id>`, and the ms of the token that it took",
+)
+OF = Key("dueq:{<queue>}:limit:of", "hash", "job id → its member in `waits` or `slots`")
+TWICE = Key(
+    "dueq:{<queue>}:limit:twice",
+    "set",
+    "jobs of keys that were put in anew before their lease has ended",
+)
 ACTIVE = Key(
     "dueq:{<queue>}:limit:active",
     "string",
-    "`1` while jobs have limit keys, and for some minutes after",
+    "`keys` while jobs have limit keys, `rates` once one of them had a rate; and for some minutes "
+    "after",
 )
 SPENT = Key(
     "dueq:{<queue>}:limit:spent",
@@ -167,7 +171,7 @@ SICK_TARGET = Key(
 
 EVERY_KEY = (
     QUEUES, READY, DELAYED, PRIORITY, LEASED, LEASE, GRANT, PAUSED, OWN_LIMIT,
-    LIMITED, WAITS, LIMIT_KEYS, HELD, RUNNING, ACTIVE, SPENT, WAKE, GENERATION,
+    LIMIT_KEYS, WAITS, SLOTS, OF, TWICE, ACTIVE, SPENT, WAKE, GENERATION,
     WORKERS, WORKER, WATCHERS, WATCHER, DEATH, NUDGE, LIVE, PROMISE, PLACES, WRITTEN, DISPATCH_WAKE,
     SICK_TARGETS, SICK_TARGET,
 )  # fmt: skip
@@ -225,7 +229,7 @@ def keys_of(queue: str) -> QueueKeys:
         grant_prefix=GRANT.of(queue),
         paused=PAUSED.of(queue),
         generation=GENERATION.of(queue),
-        limit_prefix=WAITS.of(queue).removesuffix("waits:"),
+        limit_prefix=WAITS.of(queue).removesuffix("waits"),
         own_limit=OWN_LIMIT.of(queue),
         active=ACTIVE.of(queue),
     )

@@ -297,14 +297,17 @@ class RedisLeaseQueue:
         return await self._views.full_keys(queue, limit)
 
     async def recount(self, queue: str) -> None:
-        """Count and judge limit keys anew, some hundred in one script call."""
+        """Look through slots and limit keys anew, some hundred in one script call."""
         keys = keys_of(queue)
         await self._page(scripts.FORGET, [SPENT.of(queue)])
-        await self._page(scripts.RECOUNT, [*keys.all, keys.active])
+        for what in ("of", "slots", "keys"):
+            await self._page(scripts.RECOUNT, [*keys.all, keys.active], what)
 
-    async def _page(self, script: Script, keys: Sequence[str]) -> None:
+    async def _page(self, script: Script, keys: Sequence[str], *what: str) -> None:
         cursor = "0"
-        while (cursor := await self._lines.run(script, keys, [self._instant(), cursor])) != "0":
+        while (
+            cursor := await self._lines.run(script, keys, [self._instant(), cursor, *what])
+        ) != "0":
             pass
 
     # -- waking

@@ -81,13 +81,11 @@ def _key_view(now: int, key: str, state: str, first: str, waiting: int, running:
 def _of_key(
     key: str, state: float, running: int, jobs: Sequence[str], now: int
 ) -> Iterator[Waiting]:
-    """The jobs of a key: those that it has room for, then why not the others."""
-    for number, (member, score) in enumerate(_pairs(jobs)):
-        job_id, most = member.partition(" ")[0], _most(member)
-        room = _room(state, now)
-        if room.is_there and most is not None:
-            room = Room(is_full=running + number >= most)
-        why = None if room.is_there else waits_for(key, room, running, most)
+    """The jobs in line for a key, and why."""
+    room = _room(state, now)
+    for member in jobs:
+        _, score, job_id, _ = member.split(" ", 3)
+        why = None if room.is_there else waits_for(key, room, running, _most(member))
         yield Waiting(job_id, *read_score(float(score)), why)
 
 
@@ -101,15 +99,15 @@ def waits_for(key: str, room: Room, running: int, most: int | None) -> str:
 
 
 def _room(state: float, now: int) -> Room:
-    """1: may run; 2: when a lease ends; else the instant of the next token (lua/limits.lua)."""
-    if state <= _FULL:
-        return Room(is_full=state == _FULL)
+    """2: when a slot is free; else the instant of the next token (lua/judge.lua)."""
+    if state == _FULL:
+        return Room(is_full=True)
     return Room(token_in=(int(state) - now) * MS) if state > now else Room()
 
 
 def _most(member: str) -> int | None:
-    """The concurrency in `<job id> <limit>`; None if that is not limited."""
-    return int(member.split(" ")[1]) or None
+    """The concurrency in `<key> <score> <job id> <limit>`; None if that is not limited."""
+    return int(member.split(" ")[3]) or None
 
 
 def in_order(waiting: Sequence[Waiting], now: int) -> Sequence[Peeked]:

@@ -142,6 +142,7 @@ async def test_every_key_is_documented_and_has_its_type(redis_url: str) -> None:
         await queue.add([Entry(job, "default", now, 9, limit) for job in ("d", "e")])
         await queue.limit("default", Limit(concurrency=9))
         await queue.lease("default", worker="w1", lease_id="L1", limit=2, ttl=TTL)
+        await queue.restore([Entry("d", "default", now, 9, limit)])
         await queue.begin_generation("default", "g")
         await queue.pause("default")
         await queue.wake_dispatcher()
@@ -329,9 +330,9 @@ async def test_who_uses_no_limits_asks_redis_for_nothing_more(redis_url: str) ->
 
 @pytest.mark.parametrize(
     ("own", "has_keys", "each"),
-    # of each job its lease key; of each limit key what waits for it, read and removed
+    # of each job its lease key
     [(NO_LIMIT, False, 1), (Limit(concurrency=99, rate=Rate(count=99)), False, 1),
-     (Limit(concurrency=99), True, 3)],
+     (Limit(concurrency=99), True, 1)],
     ids=["no limit", "the queue's own", "of each job's key"],
 )  # fmt: skip
 async def test_what_a_limit_asks_of_redis_it_asks_for_a_batch_and_not_for_each_job(

@@ -1,5 +1,6 @@
 """Limits, one suite on the fake and on Redis: nobody runs beyond one, nobody waits without one."""
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -29,6 +30,11 @@ async def add(world: World, jobs: str, limit: KeyLimit | None, **when: int) -> N
             world.entry(job, due_in=when.get("due_in", -9) + number / 1000, limit=limit,
                         priority=when.get("priority", 5))
         ])  # fmt: skip
+
+
+def taken(world: World) -> Counter[str]:
+    """How many slots of each key jobs have."""
+    return Counter(key for key, _, _ in world.snapshot().slots.values())
 
 
 # -- concurrency of a key
@@ -70,6 +76,48 @@ async def test_inside_a_key_the_urgent_comes_first(world: World) -> None:
     await world.add("z", priority=9, limit=ONE)
     await world.queue.ack([world.held("a", "L1")])
     assert (await world.lease("L2")).job_ids == ["z"]
+
+
+async def test_the_urgent_takes_the_slot_of_who_is_not_leased_yet(world: World) -> None:
+    # Both wait for a worker, not for each other: the first has the only slot already.
+    await add(world, "ab", TWO, due_in=-9, priority=0)
+    await world.lease("L1", limit=1)
+    await world.add("z", priority=9, limit=TWO)
+    assert (await world.lease("L2")).job_ids == ["z"]
+    await world.queue.ack([world.held("a", "L1")])
+    assert (await world.lease("L3")).job_ids == ["b"]
+
+
+async def test_the_urgent_finds_the_slot_behind_many_that_run(world: World) -> None:
+    most = KeyLimit(key="m", concurrency=251)
+    await world.queue.add([
+        world.entry(f"j{number:03}", due_in=-9, priority=0, limit=most) for number in range(251)
+    ])  # fmt: skip
+    assert len((await world.lease("L1", limit=250)).job_ids) == 250
+    await world.add("z", priority=9, limit=most)
+    assert (await world.lease("L2")).job_ids == ["z"]
+    assert taken(world) == {"m": 251}
+
+
+async def test_who_is_restored_while_it_runs_gives_its_slot_to_nobody(world: World) -> None:
+    # The reconciler read the job before it was leased, and restores it after.
+    await add(world, "ab", ONE)
+    await world.lease("L1")
+    await world.queue.restore([world.entry("a", due_in=-9, limit=ONE)])
+    assert (await world.lease("L2", "w2")).job_ids == []
+    await world.queue.ack([world.held("a", "L1")])
+    assert (await world.lease("L3", "w2")).job_ids == ["a"]
+    await world.queue.ack([world.held("a", "L3", "w2")])
+    assert (await world.lease("L4", "w2")).job_ids == ["b"]
+
+
+async def test_heartbeats_take_slots_back_from_who_is_not_leased_yet(world: World) -> None:
+    await world.queue.restore([world.entry("c", limit=TWO), world.entry("d", limit=TWO)])
+    await world.queue.extend([world.held("a", "L1", limit_key="a")], TTL)
+    assert taken(world) == {"a": 2}
+    assert (await world.lease("L2", "w2")).job_ids == ["c"]
+    await world.queue.ack([world.held("a", "L1")])
+    assert (await world.lease("L3", "w2")).job_ids == ["d"]
 
 
 async def test_each_job_is_judged_by_the_number_that_it_brings(world: World) -> None:
@@ -155,12 +203,14 @@ async def test_a_lease_that_another_took_over_holds_one_slot(world: World) -> No
     await add(world, "ab", TWO)
     await world.lease("L1", limit=1)
     await world.add("a", due_in=-99, limit=TWO)
-    await world.lease("L2", "w2", limit=1)
-    assert world.snapshot().running == {"a": 1}
+    assert (await world.lease("L2", "w2", limit=1)).job_ids == ["a"]
+    assert taken(world) == {"a": 2}
+    await world.queue.ack([world.held("a", "L1"), world.held("a", "L2", "w2")])
+    assert taken(world) == {"a": 1}
     assert (await world.lease("L3")).job_ids == ["b"]
 
 
-async def test_who_is_leased_without_a_limit_frees_the_slot_of_its_old_lease(world: World) -> None:
+async def test_who_is_put_in_anew_without_a_limit_frees_its_old_slot(world: World) -> None:
     # The limit was removed between two attempts, and the first is not acknowledged yet.
     await add(world, "ab", ONE)
     await world.lease("L1")
@@ -169,16 +219,15 @@ async def test_who_is_leased_without_a_limit_frees_the_slot_of_its_old_lease(wor
     assert (await world.lease("L3")).job_ids == ["b"]
 
 
-async def test_who_is_leased_under_another_key_frees_its_old_slot_for_the_next(
-    world: World,
-) -> None:
-    # One lease call fills key a up, and takes away the lease that it had of a before.
+async def test_who_is_put_in_anew_under_another_key_frees_its_old_slot(world: World) -> None:
+    # The limit was changed between two attempts, and the first is not acknowledged yet.
     await add(world, "j", TWO)
     await world.lease("L1")
-    await add(world, "xy", TWO, due_in=-5)
+    await add(world, "xyz", TWO, due_in=-5)
     await world.add("j", due_in=-4, limit=KeyLimit(key="b", concurrency=1))
-    assert (await world.lease("L2", "w2")).job_ids == ["x", "j"]
-    assert (await world.lease("L3", "w2")).job_ids == ["y"]
+    assert (await world.lease("L2", "w2")).job_ids == ["x", "y", "j"]
+    await world.queue.ack([world.held("j", "L1")])
+    assert taken(world) == {"a": 2, "b": 1}
 
 
 async def test_after_a_wipe_heartbeats_and_the_reconciler_make_it_right(world: World) -> None:
@@ -190,7 +239,7 @@ async def test_after_a_wipe_heartbeats_and_the_reconciler_make_it_right(world: W
     await world.queue.restore([world.entry("c", limit=TWO), world.entry("d", limit=TWO)])
     assert (await world.lease("L2", "w2")).job_ids == ["c"]
     await world.queue.extend(held, TTL)
-    assert world.snapshot().running == {"a": 3}
+    assert taken(world) == {"a": 3}
     await world.queue.ack(held)
     assert (await world.lease("L3", "w2")).job_ids == ["d"]
 
@@ -237,6 +286,33 @@ async def test_no_more_than_the_burst_starts_at_once(world: World) -> None:
     await add(world, "abcdef", KeyLimit(key="b", rate=Rate(count=10, per=1, burst=3)))
     world.advance(60)
     assert len((await world.lease("L1")).job_ids) == 3
+
+
+async def test_tokens_of_thousands_let_thousands_start(world: World) -> None:
+    # One step of Redis admits a thousand at most; what it leaves is not forgotten.
+    fast = KeyLimit(key="f", rate=Rate(count=3000, per=10))
+    jobs = [f"j{number:04}" for number in range(6000)]
+    await world.queue.add([world.entry(job, due_in=-9, limit=fast) for job in jobs])
+    for _ in range(2):
+        leases = [await world.lease(f"L{world.clock.now()}{n}", limit=1000) for n in range(5)]
+        assert sum(len(grant.job_ids) for grant in leases) == 3000
+        world.advance(10)
+
+
+async def test_jobs_that_wait_for_a_worker_save_no_tokens_up(world: World) -> None:
+    # Who has no worker for a minute has a burst to start then, and no more.
+    await add(world, "abcdef", SLOW)
+    world.advance(60)
+    assert (await world.lease("L1")).job_ids == ["a", "b"]
+    assert (await world.lease("L2")).next_due_at == world.due(0.5)
+
+
+async def test_who_runs_claims_no_token(world: World) -> None:
+    # Of the same key one has no rate, and was leased before anybody had one.
+    await add(world, "a", KeyLimit(key="s", concurrency=9))
+    await world.lease("L1")
+    await add(world, "bc", KeyLimit(key="s", rate=Rate(count=1, per=60)))
+    assert (await world.lease("L2")).job_ids == ["b"]
 
 
 async def test_a_key_without_tokens_holds_nobody_else_back(world: World) -> None:

@@ -112,7 +112,7 @@ class FakeLeaseQueue(Faulty):
         for queue, group in _by_queue(entries, lambda entry: entry.queue):
             self._introduce(queue)
             part = self.part(queue)
-            absent = [e for e in group if e.job_id not in part.ready | part.delayed]
+            absent = [entry for entry in group if entry.job_id not in part.waiting]
             self._place(queue, absent)
             restored += [entry.job_id for entry in absent]
         return restored
@@ -148,7 +148,7 @@ class FakeLeaseQueue(Faulty):
                 part.grants[worker] = Given(lease_id, job_ids, deadline)
         next_look, (room, _, _) = part.next_look(now), part.room(now)
         is_fill = len(job_ids) == limit and again is None
-        more = next_look is not None or bool(part.startable)
+        more = next_look is not None or bool(part.ready)
         self._wake_if(is_fill and room > 0 and more, queue)
         next_due_at = None if next_look is None else from_ms(next_look)
         return Grant(job_ids, from_ms(now), next_due_at, part.paused)
@@ -159,9 +159,7 @@ class FakeLeaseQueue(Faulty):
         for lease in leases:
             part, now = self.part(lease.queue), self._now()
             part.hold([lease.job_id], _owner(lease), now + ttl // _MS)
-            key = {lease.job_id: lease.limit_key} if lease.limit_key else {}
-            full = part.keys_of_limits.hold([lease.job_id], key)
-            self._wake_if(part.judge(full, now), lease.queue)
+            self._wake_if(part.runs(lease.job_id, lease.limit_key or None, now), lease.queue)
 
     @may_fail
     async def ack(self, leases: Sequence[Lease]) -> None:
@@ -184,8 +182,8 @@ class FakeLeaseQueue(Faulty):
         mine = [pair for pair in returns if self._let_go(pair[0])]
         for queue, group in _by_queue(mine, lambda pair: pair[0].queue):
             self._refund(queue, [lease.job_id for lease, _ in group])
-            self._ended(queue, [lease.job_id for lease, _ in group])
             self._place(queue, [entry for _, entry in group])
+            self._wake_if(self.part(queue).has_room(len(group)), queue)
 
     def _let_go(self, lease: Lease) -> bool:
         return self.part(lease.queue).let_go(lease.job_id, _owner(lease))
@@ -208,8 +206,8 @@ class FakeLeaseQueue(Faulty):
     async def requeue(self, queue: str, moves: Sequence[tuple[ExpiredLease, Entry]]) -> int:
         """As the port says."""
         moved = [entry for lease, entry in moves if self._drop_if_same(queue, lease)]
-        self._ended(queue, [entry.job_id for entry in moved])
         self._place(queue, moved)
+        self._wake_if(self.part(queue).has_room(len(moved)), queue)
         return len(moved)
 
     @may_fail
@@ -286,11 +284,7 @@ class FakeLeaseQueue(Faulty):
     @may_fail
     async def recount(self, queue: str) -> None:
         """As the port says."""
-        part, now = self.part(queue), self._now()
-        keys = part.keys_of_limits
-        keys.held = {job_id: key for job_id, key in keys.held.items() if job_id in part.leased}
-        keys.spent = {key: until for key, until in keys.spent.items() if until > now}
-        self._wake_if(part.judge(list(keys.verdicts), now), queue)
+        self._wake_if(self.part(queue).recount(self._now()), queue)
 
     @may_fail
     async def pause(self, queue: str) -> None:

@@ -1,42 +1,63 @@
-"""What limit keys of one queue hold back, in memory, and why: said plainly, without marks.
+"""What limit keys of one queue hold back, in memory, and why.
 
-A key is judged when something about it changes, and the verdict stands until then: 1, one of its
-jobs may run; 2, one of its leases has to end; else the instant (ms) of its next token. The queue's
-own tokens are those of the key "".
+A due job of a key has a slot of it, or is in line. The first in line is judged when something about
+its key changes, and the verdict stands until then: 2, a slot has to become free; else the instant
+(ms) of the next token. The queue's own tokens are those of the key "".
 """
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.domain.limits import KeyLimit, Limit, Rate
+from pipeline.domain.priority import ready_score
 
 MAY_RUN, FULL = 1, 2
 _SLOP = 0.01
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """A job that is due or delayed; ms."""
+
+    due: int
+    priority: int
+    limit: KeyLimit | None = None
+
+    def rank(self, job_id: str) -> tuple[int, str]:
+        """The order in which jobs are leased."""
+        return ready_score(self.priority, self.due), job_id
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Of whom it is; where it stands in the order of ready, if it does; the ms of its token."""
+
+    key: str
+    place: Waiting | None = None
+    token: float = 0
+
+
 @dataclass
 class LimitKeys:
-    """`held` is leased job → key, `took` the ms of its token; `spent` key → until when they are."""
+    """`waits` are in line; `twice` were put in anew before their lease has ended."""
 
-    held: dict[str, str] = field(default_factory=dict)
-    took: dict[str, float] = field(default_factory=dict)
+    waits: dict[str, Waiting] = field(default_factory=dict)
+    slots: dict[str, Slot] = field(default_factory=dict)
+    twice: set[str] = field(default_factory=set)
     spent: dict[str, float] = field(default_factory=dict)
     verdicts: dict[str, float] = field(default_factory=dict)
+    active: str | None = None
 
-    @property
-    def running(self) -> Mapping[str, int]:
-        """How many leases each key has."""
-        return Counter(self.held.values())
+    # -- tokens
 
-    def tokens(self, key: str, rate: Rate, now: int) -> tuple[int, int]:
-        """How many there are, and when to look again if none."""
-        step, capacity = rate.interval_ms, rate.capacity
+    def tokens(self, key: str, rate: Rate, now: int, claimed: int = 0) -> tuple[int, int]:
+        """How many there are beside those that are claimed, and when to look again if none."""
+        step, left = rate.interval_ms, rate.capacity - claimed
         ahead = self._ahead(key, rate, now)
-        there = math.floor((step * capacity - ahead + _SLOP) / step)
-        gathered = max(1, min(capacity, math.floor(10 / step)))
-        return there, now + max(1, math.ceil(ahead - (capacity - gathered) * step - _SLOP))
+        there = math.floor((step * left - ahead + _SLOP) / step)
+        gathered = max(1, min(left, math.floor(10 / step)))
+        return there, now + max(1, math.ceil(ahead - (left - gathered) * step - _SLOP))
 
     def spend(self, key: str, rate: Rate, now: int, count: int) -> None:
         """Take so many tokens."""
@@ -46,40 +67,79 @@ class LimitKeys:
         ahead = max(self.spent.get(key, 0) - now, 0)
         return min(ahead, rate.interval_ms * rate.capacity)
 
-    def verdict(self, limit: KeyLimit, now: int, running: int) -> float:
-        """Whether a job with this limit may run beside so many others of its key."""
-        if limit.concurrency is not None and running >= limit.concurrency:
+    # -- verdicts
+
+    def taken(self, key: str) -> int:
+        """How many slots of it jobs have."""
+        return sum(slot.key == key for slot in self.slots.values())
+
+    def line(self, key: str) -> Sequence[str]:
+        """Who is in line for it, in order."""
+        waits = self.waits.items()
+        found = [(one.rank(job), job) for job, one in waits if one.limit and one.limit.key == key]
+        return [job_id for _, job_id in sorted(found)]
+
+    def verdict(self, job_id: str, now: int) -> float:
+        """Whether this job in line may have a slot beside those that others have."""
+        limit = self.waits[job_id].limit
+        assert limit is not None
+        if limit.concurrency is not None and self.taken(limit.key) >= limit.concurrency:
             return FULL
         if limit.rate is None:
             return MAY_RUN
-        there, again = self.tokens(limit.key, limit.rate, now)
+        slots = self.slots.values()
+        claimed = sum(slot.key == limit.key and slot.place is not None for slot in slots)
+        if claimed >= limit.rate.capacity:
+            return FULL
+        there, again = self.tokens(limit.key, limit.rate, now, claimed)
         return MAY_RUN if there > 0 else again
 
-    def judge(self, firsts: Mapping[str, KeyLimit | None], now: int) -> bool:
-        """Judge keys by the first job that waits for each, if any; whether one may run."""
-        for key, limit in firsts.items():
-            if limit is None:
+    def call_up(
+        self, keys: Iterable[str], now: int, only: int | None = None
+    ) -> Mapping[str, Waiting]:
+        """Give slots to those in line for these keys, as far as they may run: to whom."""
+        seated: dict[str, Waiting] = {}
+        for key in keys:
+            if only is None or self.verdicts.get(key) == only:
                 self.verdicts.pop(key, None)
-            else:
-                self.verdicts[key] = self.verdict(limit, now, self.running.get(key, 0))
-        return any(self.verdicts.get(key) == MAY_RUN for key in firsts)
+                seated |= self._call_up(key, now)
+        return seated
 
-    def hold(
-        self, job_ids: Iterable[str], keys: Mapping[str, str], took: Mapping[str, float] = {}
-    ) -> set[str]:
-        """These are leased under these keys, or not leased any more; which keys may have room."""
-        changed: set[str] = set()
+    def _call_up(self, key: str, now: int) -> Mapping[str, Waiting]:
+        seated: dict[str, Waiting] = {}
+        for job_id in self.line(key):
+            verdict = self.verdict(job_id, now)
+            if verdict != MAY_RUN:
+                self.verdicts[key] = verdict
+                break
+            seated[job_id] = self.waits.pop(job_id)
+            self.slots[job_id] = Slot(key, seated[job_id])
+        return seated
+
+    # -- whose lease has ended, and who is put in anew
+
+    def free(self, job_ids: Iterable[str], ready: Container[str]) -> set[str]:
+        """These leases have ended; the keys that have room again."""
+        keys: set[str] = set()
         for job_id in job_ids:
-            before, key = self.held.pop(job_id, None), keys.get(job_id)
-            if before is not None:
-                changed.add(before)
-            if before != key:
-                self.took.pop(job_id, None)
-                if job_id in took:
-                    self.took[job_id] = took[job_id]
-            if key is not None:
-                self.held[job_id] = key
-        return {key for key in changed if self.verdicts.get(key) == FULL}
+            waits_too, slot = job_id in self.twice, self.slots.get(job_id)
+            self.twice.discard(job_id)
+            if slot is not None and not (waits_too and job_id in ready):
+                del self.slots[job_id]
+                keys.add(slot.key)
+        return keys
+
+    def leave(
+        self, job_id: str, limit: KeyLimit | None, is_leased: bool, is_late: bool
+    ) -> set[str]:
+        """This job is put in anew, due with this limit or late: keys that have room again."""
+        self.twice -= set() if is_leased else {job_id}
+        self.twice |= {job_id} if is_leased and limit is not None else set()
+        slot, line = self.slots.pop(job_id, None), self.waits.pop(job_id, None)
+        key = slot.key if slot else line.limit.key if line and line.limit else None
+        if slot and is_leased and (is_late or (limit is not None and limit.key == slot.key)):
+            self.slots[job_id] = Slot(slot.key)
+        return set() if key is None else {key}
 
 
 def room_of(limit: Limit, keys: LimitKeys, leased: int, now: int) -> tuple[float, float, int]:

@@ -3,24 +3,15 @@
 Every step is told the instant (ms); what says so returns whether a sleeper should look.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.domain.instants import to_ms
 from pipeline.domain.job import Entry
-from pipeline.domain.limits import NO_LIMIT, KeyLimit, Limit
-from pipeline.domain.priority import ready_score
-from tests.fakes.limit_keys import FULL, MAY_RUN, LimitKeys, room_of
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """A member of ready or delayed; ms."""
-
-    due: int
-    priority: int
-    limit: KeyLimit | None = None
+from pipeline.domain.limits import NO_LIMIT, Limit
+from pipeline.domain.priority import DEFAULT
+from tests.fakes.limit_keys import FULL, LimitKeys, Slot, Waiting, room_of
 
 
 @dataclass(frozen=True)
@@ -42,10 +33,7 @@ class Given:
 
 @dataclass
 class Part:
-    """The keys of one queue. `leased` is job id → deadline in ms.
-
-    What is due and has a limit is in `ready`, whether its key has room or not.
-    """
+    """The keys of one queue. `leased` is job id → deadline in ms."""
 
     ready: dict[str, Waiting] = field(default_factory=dict)
     delayed: dict[str, Waiting] = field(default_factory=dict)
@@ -55,129 +43,180 @@ class Part:
     paused: bool = False
     generation: str | None = None
     limit: Limit = NO_LIMIT
-    keys_of_limits: LimitKeys = field(default_factory=LimitKeys)
+    limits: LimitKeys = field(default_factory=LimitKeys)
 
     # -- what is there
 
-    def firsts(self, keys: Iterable[str]) -> Mapping[str, KeyLimit | None]:
-        """The limit of the first due job of each of these keys."""
-        found: dict[str, KeyLimit | None] = dict.fromkeys(keys)
-        for job_id in sorted(self.ready, key=lambda job_id: rank(job_id, self.ready[job_id])):
-            limit = self.ready[job_id].limit
-            if limit is not None and limit.key in found and found[limit.key] is None:
-                found[limit.key] = limit
-        return found
-
     @property
-    def startable(self) -> Mapping[str, Waiting]:
-        """Those in ready whose keys, as they were judged, may run."""
-        verdicts = self.keys_of_limits.verdicts
-        return {
-            job_id: waiting
-            for job_id, waiting in self.ready.items()
-            if waiting.limit is None or verdicts[waiting.limit.key] == MAY_RUN
-        }
-
-    @property
-    def next_ones(self) -> Sequence[Waiting]:
-        """Of those the ones that come next: of each key the first."""
-        found: dict[str, Waiting] = {}
-        startable = self.startable
-        for job_id in sorted(startable, key=lambda job_id: rank(job_id, startable[job_id])):
-            waiting = startable[job_id]
-            found.setdefault(rank(job_id, waiting)[1], waiting)
-        return list(found.values())
+    def waiting(self) -> Mapping[str, Waiting]:
+        """All that wait, wherever they do."""
+        return self.ready | self.delayed | self.limits.waits
 
     @property
     def soonest(self) -> int | None:
         """When a timer has to ring: a job is due, or a key has a token."""
         dues = [waiting.due for waiting in self.delayed.values()]
-        tokens = [int(at) for at in self.keys_of_limits.verdicts.values() if at > FULL]
+        tokens = [int(at) for at in self.limits.verdicts.values() if at > FULL]
         return min(dues + tokens, default=None)
 
     @property
     def is_of_interest(self) -> bool:
         """Whether there is anything to lease, or to wait for."""
-        return bool(self.startable) or self.soonest is not None
+        return bool(self.ready) or self.soonest is not None
 
     def room(self, now: int) -> tuple[float, float, int]:
         """What the queue's own limit leaves: as `room_of`."""
-        return room_of(self.limit, self.keys_of_limits, len(self.leased), now)
+        return room_of(self.limit, self.limits, len(self.leased), now)
 
     # -- putting in
 
     def place(self, entries: Sequence[Entry], now: int) -> bool:
-        """Each into ready or delayed, and nowhere else."""
-        head, news, touched = self.soonest, False, set()
-        for entry in entries:
-            waiting = Waiting(to_ms(entry.due_at), entry.priority, entry.limit)
-            before = self.ready.pop(entry.job_id, None)
-            self.delayed.pop(entry.job_id, None)
-            due = waiting.due <= now
-            (self.ready if due else self.delayed)[entry.job_id] = waiting
-            touched |= {each.limit.key for each in (before, waiting if due else None)
-                        if each and each.limit}  # fmt: skip
-            news |= due and entry.limit is None
-        news |= self.judge(touched, now)
+        """Each into ready, delayed or a line, and nowhere else."""
+        head, touched, plain, keyed = self.soonest, set[str](), False, dict[str, Waiting]()
+        self._activate(entries)
+        for entry in {entry.job_id: entry for entry in entries}.values():
+            job_id, waiting = (
+                entry.job_id,
+                Waiting(to_ms(entry.due_at), entry.priority, entry.limit),
+            )
+            self.ready.pop(job_id, None)
+            self.delayed.pop(job_id, None)
+            touched |= self._leave(job_id, waiting, waiting.due > now)
+            if waiting.due > now:
+                self.delayed[job_id] = waiting
+            elif waiting.limit is None:
+                self.ready[job_id], plain = waiting, True
+            else:
+                keyed[job_id] = waiting
+        may = self._arrive(keyed, touched, now) or plain
         soonest = self.soonest
-        return news or (bool(entries) and soonest is not None and (head is None or soonest < head))
+        return may or (bool(entries) and soonest is not None and (head is None or soonest < head))
 
-    def judge(self, keys: Iterable[str], now: int) -> bool:
-        """Judge these keys by the first job that waits for each."""
-        return self.keys_of_limits.judge(self.firsts(keys), now)
+    def _activate(self, entries: Sequence[Entry]) -> None:
+        limits = [entry.limit for entry in entries if entry.limit]
+        if any(limit.rate for limit in limits):
+            if self.limits.active == "keys":
+                self._set_apart()
+            self.limits.active = "rates"
+        elif limits:
+            self.limits.active = self.limits.active or "keys"
+
+    def _set_apart(self) -> None:
+        """Who is leased stands in no order any more: it claims no token."""
+        for job_id, slot in self.limits.slots.items():
+            if job_id not in self.ready:
+                self.limits.slots[job_id] = Slot(slot.key, token=slot.token)
+
+    def _leave(self, job_id: str, waiting: Waiting, is_late: bool) -> set[str]:
+        limit = None if is_late else waiting.limit
+        return self.limits.leave(job_id, limit, job_id in self.leased, is_late)
+
+    def _arrive(self, jobs: Mapping[str, Waiting], touched: set[str], now: int) -> bool:
+        """These have keys and are due."""
+        self.limits.waits |= jobs
+        keys = touched | {one.limit.key for one in jobs.values() if one.limit}
+        return self.judge(keys, now) | self._reorder(keys, now)
+
+    def judge(self, keys: Iterable[str], now: int, only: int | None = None) -> bool:
+        """Give slots to those in line; whether anybody got one."""
+        seated = self.limits.call_up(keys, now, only)
+        self.ready |= seated
+        return bool(seated)
+
+    # -- who is urgent
+
+    def _reorder(self, keys: Iterable[str], now: int) -> bool:
+        """Where one in line comes before one in ready, they change places."""
+        may = False
+        for key in keys:
+            while line := self.limits.line(key):
+                first = self.limits.waits[line[0]].rank(line[0])
+                last = self._last_in_ready(key, first)
+                if last is None:
+                    break
+                self._send_back(last)
+                may |= self.judge([key], now)
+        return may
+
+    def _last_in_ready(self, key: str, after: tuple[int, str] | None = None) -> str | None:
+        """The last of a key in ready; who is leased on the way stands in no order any more."""
+        slots = self.limits.slots
+        ranks = [(slot.place.rank(job), job) for job, slot in slots.items()
+                 if slot.key == key and slot.place]  # fmt: skip
+        for rank, job_id in sorted(ranks, reverse=True):
+            if after is not None and rank <= after:
+                break
+            if job_id in self.ready:
+                return job_id
+            slots[job_id] = Slot(key)
+        return None
+
+    def _send_back(self, job_id: str) -> None:
+        self._line_up_again(job_id, self.ready.pop(job_id))
+
+    def _line_up_again(self, job_id: str, waiting: Waiting) -> None:
+        slot = self.limits.slots.pop(job_id)
+        self.limits.waits[job_id] = waiting
+        self.limits.verdicts.setdefault(slot.key, FULL)
+        if job_id in self.leased:
+            self.limits.slots[job_id] = Slot(slot.key)
+            self.limits.twice.add(job_id)
 
     # -- leasing
 
     def take(self, limit: int, now: int) -> list[str]:
         """Move what is due to ready, and take of it in order what limits allow."""
-        keys = self.keys_of_limits
         leases, tokens, _ = self.room(now)
-        allowed = int(max(0, min(limit, leases, tokens)))
+        allowed, taken = int(max(0, min(limit, leases, tokens))), list[str]()
         if allowed:
             self._promote(now)
-        taken = self._startable_in_order(allowed, now)
-        limited = {job_id: one.limit.key for job_id in taken if (one := self.ready[job_id]).limit}
-        tokens_of = {
-            job_id: one.limit.rate.interval_ms
-            for job_id in taken
-            if (one := self.ready[job_id]).limit and one.limit.rate
-        }
-        for job_id in taken:
-            del self.ready[job_id]
+        for _ in range(8 if allowed else 0):
+            asked = allowed - len(taken)
+            ranked = sorted(self.ready, key=lambda job_id: self.ready[job_id].rank(job_id))[:asked]
+            popped = {job_id: self.ready.pop(job_id) for job_id in ranked}
+            taken += self._start(popped, now)
+            if len(taken) == allowed or len(popped) < asked:
+                break
         if self.limit.rate is not None and taken:
-            keys.spend("", self.limit.rate, now, len(taken))
-        took = {job_id: token for job_id in taken if (token := tokens_of.get(job_id))}
-        full = keys.hold(taken, limited, took)
-        self.judge({*limited.values()} | full, now)
+            self.limits.spend("", self.limit.rate, now, len(taken))
         return taken
 
     def _promote(self, now: int) -> None:
-        touched = {key for key, at in self.keys_of_limits.verdicts.items() if FULL < at <= now}
-        for job_id, waiting in list(self.delayed.items()):
-            if waiting.due <= now:
-                self.ready[job_id] = self.delayed.pop(job_id)
-                touched |= {waiting.limit.key} if waiting.limit else set()
-        self.judge(touched, now)
+        limits = self.limits
+        touched = {key for key, at in limits.verdicts.items() if FULL < at <= now}
+        due = {
+            job: self.delayed.pop(job) for job, one in list(self.delayed.items()) if one.due <= now
+        }
+        self.ready |= {job: one for job, one in due.items() if one.limit is None}
+        keyed = {job: one for job, one in due.items() if one.limit is not None}
+        for job_id, waiting in keyed.items():
+            touched |= self._leave(job_id, waiting, is_late=False)
+        self._arrive(keyed, touched, now)
 
-    def _startable_in_order(self, limit: int, now: int) -> list[str]:
-        """Take in order; the first of a key that may not run holds back those behind it."""
-        keys, taken = self.keys_of_limits, list[str]()
-        running = Counter(keys.running)
-        for job_id in sorted(self.startable, key=lambda job_id: rank(job_id, self.ready[job_id])):
-            if len(taken) == limit:
-                break
-            asked = self.ready[job_id].limit
-            if asked is not None:
-                if keys.verdicts[asked.key] != MAY_RUN:
-                    continue
-                keys.verdicts[asked.key] = keys.verdict(asked, now, running[asked.key])
-                if keys.verdicts[asked.key] != MAY_RUN:
-                    continue
-                running[asked.key] += 1
-                if asked.rate is not None:
-                    keys.spend(asked.key, asked.rate, now, 1)
-            taken.append(job_id)
-        return taken
+    def _start(self, popped: Mapping[str, Waiting], now: int) -> list[str]:
+        """Those for whom there is a token, if they need one; the others are in line again."""
+        if self.limits.active != "rates":
+            return list(popped)
+        limits, started = self.limits, list[str]()
+        back, touched = set[str](), set[str]()
+        for job_id, waiting in popped.items():
+            slot = limits.slots.get(job_id)
+            rate = slot and slot.place and slot.place.limit and slot.place.limit.rate
+            if not slot or not slot.place:
+                started.append(job_id)
+            elif not rate or limits.tokens(slot.key, rate, now)[0] > 0:
+                if rate:
+                    limits.spend(slot.key, rate, now, 1)
+                limits.slots[job_id] = Slot(slot.key, token=rate.interval_ms if rate else 0)
+                started.append(job_id)
+                touched.add(slot.key)
+            else:
+                self._line_up_again(job_id, waiting)
+                back.add(slot.key)
+        self.judge(back, now)
+        self._reorder(back, now)
+        self.judge(touched, now, FULL)
+        return started
 
     def next_look(self, now: int) -> int | None:
         """When a worker that found no more should look again, if a timer can tell."""
@@ -186,7 +225,7 @@ class Part:
             return None
         if tokens >= 1:
             return self.soonest
-        if self.startable:
+        if self.ready:
             return again
         return None if self.soonest is None else max(self.soonest, again)
 
@@ -217,12 +256,12 @@ class Part:
 
     def refund(self, job_ids: Sequence[str], now: int) -> bool:
         """Give back what these leases took of rates, before they end."""
-        keys, rate = self.keys_of_limits, self.limit.rate
+        keys, rate = self.limits, self.limit.rate
         may = rate is not None and bool(job_ids) and self.is_of_interest
         back: defaultdict[str, float] = defaultdict(float)
         for job_id in job_ids:
-            if job_id in keys.took:
-                back[keys.held[job_id]] += keys.took[job_id]
+            if job_id in keys.slots and keys.slots[job_id].token and job_id not in keys.waits:
+                back[keys.slots[job_id].key] += keys.slots[job_id].token
         touched = list(back)
         if rate is not None and job_ids:
             back[""] = len(job_ids) * rate.interval_ms
@@ -232,14 +271,56 @@ class Part:
 
     def ended(self, job_ids: Sequence[str], now: int) -> bool:
         """Free what these leases held."""
+        may = self.judge(self.limits.free(job_ids, self.ready), now, FULL)
+        return self.has_room(len(job_ids)) or may
+
+    def has_room(self, count: int) -> bool:
+        """Whether so many that have ended let somebody run who waits for the queue's own limit."""
         most, left = self.limit.concurrency, len(self.leased)
-        may = self.judge(self.keys_of_limits.hold(job_ids, {}), now)
-        if most is not None and left < most <= left + len(job_ids):
-            may |= self.is_of_interest
+        return most is not None and left < most <= left + count and self.is_of_interest
+
+    # -- who runs, as its heartbeat says
+
+    def runs(self, job_id: str, key: str | None, now: int) -> bool:
+        """This job runs under this key: one slot of it is its own."""
+        limits = self.limits
+        slot, line = limits.slots.get(job_id), limits.waits.get(job_id)
+        if key:
+            limits.active = limits.active or "keys"
+        if line is not None or (slot is not None and job_id in self.ready):
+            limits.twice.add(job_id)
+        before = slot.key if slot else None
+        is_beside = line is not None and line.limit is not None and line.limit.key == key
+        if job_id in self.ready or before == key or (line is not None and not is_beside):
+            return False
+        if slot is not None and line is None:
+            del limits.slots[job_id]
+        if key is not None:
+            limits.slots[job_id] = Slot(key)
+            self._shrink(key)
+        return before is not None and self.judge({before}, now, FULL)
+
+    def _shrink(self, key: str) -> None:
+        """More run than was known: as many as are too many leave ready and are in line."""
+        while (last := self._last_in_ready(key)) is not None:
+            limit = self.ready[last].limit
+            most = limit.concurrency if limit else None
+            if most is None or self.limits.taken(key) <= most:
+                return
+            self._send_back(last)
+
+    def recount(self, now: int) -> bool:
+        """Whoever has a slot is leased or in ready; all keys are judged anew."""
+        limits = self.limits
+        gone = limits.slots.keys() - self.leased.keys() - self.ready.keys() - limits.waits.keys()
+        touched = {limits.slots.pop(job_id).key for job_id in gone}
+        limits.spent = {key: until for key, until in limits.spent.items() if until > now}
+        may = self.judge(touched & limits.verdicts.keys(), now)
+        may |= self.judge(list(limits.verdicts), now)
+        if (
+            not limits.slots
+            and not limits.waits
+            and not any(one.limit or one.priority != DEFAULT for one in self.delayed.values())
+        ):
+            limits.active = None
         return may
-
-
-def rank(job_id: str, waiting: Waiting) -> tuple[int, str, str]:
-    """The order in which jobs are leased; a key's stand where its mark would."""
-    mark = job_id if waiting.limit is None else f"={waiting.limit.key}"
-    return ready_score(waiting.priority, waiting.due), mark, job_id

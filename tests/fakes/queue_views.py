@@ -1,6 +1,5 @@
 """What a person sees of one queue's part of a Redis in memory."""
 
-from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -8,7 +7,7 @@ from pipeline.ports import KeyView, Peeked, QueueView, Room
 from pipeline.queue.views import Waiting as WaitingJob
 from pipeline.queue.views import in_order, waits_for
 from tests.fakes.limit_keys import FULL
-from tests.fakes.queue_part import Part, rank
+from tests.fakes.queue_part import Part
 
 _MS = timedelta(milliseconds=1)
 
@@ -16,18 +15,18 @@ _MS = timedelta(milliseconds=1)
 def view_of(name: str, part: Part, now: int) -> QueueView:
     """Counts and the oldest wait."""
     late = [waiting.due for waiting in part.delayed.values() if waiting.due <= now]
-    startable = [waiting.due for waiting in part.next_ones]
-    tokens = [int(at) for at in part.keys_of_limits.verdicts.values() if FULL < at <= now]
+    ready = [waiting.due for waiting in part.ready.values()]
+    tokens = [int(at) for at in part.limits.verdicts.values() if FULL < at <= now]
     leases, there, again = part.room(now)
     token_in = (again - now) * _MS if leases > 0 and there < 1 else None
     return QueueView(
         name=name,
         delayed=len(part.delayed) - len(late),
-        ready=len(part.ready) + len(late),
+        ready=len(part.ready) + len(part.limits.waits) + len(late),
         leased=len(part.leased),
         paused=part.paused,
-        oldest_wait=(now - min(startable + late + tokens, default=now)) * _MS,
-        limited=sum(waiting.limit is not None for waiting in part.ready.values()),
+        oldest_wait=(now - min(ready + late + tokens, default=now)) * _MS,
+        limited=len(part.limits.waits),
         limit=part.limit.text,
         room=Room(leases <= 0, token_in),
     )
@@ -38,40 +37,44 @@ def peek_at(part: Part, now: int) -> Sequence[Peeked]:
     why = _reasons(part, now)
     found = [
         WaitingJob(job_id, one.priority, one.due, why.get(job_id) if one.due <= now else None)
-        for job_id, one in (part.delayed | part.ready).items()
+        for job_id, one in part.waiting.items()
     ]
     return in_order(found, now)
 
 
 def full_keys_of(part: Part, now: int) -> Sequence[KeyView]:
     """Limit keys that hold jobs back."""
-    keys = part.keys_of_limits
-    waiting = Counter(one.limit.key for one in part.ready.values() if one.limit)
-    full = sorted((at, key) for key, at in keys.verdicts.items() if at >= FULL)
-    firsts = part.firsts(key for _, key in full)
+    keys = part.limits
+    found = [
+        (key, at, keys.line(key)) for at, key in sorted((v, k) for k, v in keys.verdicts.items())
+    ]
     return [
-        KeyView(key, waiting[key], keys.running.get(key, 0), first.concurrency, _room(at, now))
-        for at, key in full
-        if (first := firsts[key]) is not None
+        KeyView(key, len(line), _running(part, key), _most(part, line[0]), _room(at, now))
+        for key, at, line in found
     ]
 
 
 def _reasons(part: Part, now: int) -> dict[str, str]:
     """Why limits hold these jobs back."""
-    keys, reasons = part.keys_of_limits, dict[str, str]()
-    numbers = Counter(keys.running)
-    for job_id in sorted(part.ready, key=lambda job_id: rank(job_id, part.ready[job_id])):
-        limit = part.ready[job_id].limit
-        if limit is None:
-            continue
-        room = _room(keys.verdicts[limit.key], now)
-        if room.is_there and limit.concurrency is not None:
-            room = Room(is_full=numbers[limit.key] >= limit.concurrency)
-        numbers[limit.key] += 1
-        if not room.is_there:
-            running = keys.running.get(limit.key, 0)
-            reasons[job_id] = waits_for(limit.key, room, running, limit.concurrency)
+    reasons: dict[str, str] = {}
+    for key, at in part.limits.verdicts.items():
+        room, running = _room(at, now), _running(part, key)
+        for job_id in part.limits.line(key) if not room.is_there else []:
+            reasons[job_id] = waits_for(key, room, running, _most(part, job_id))
     return reasons
+
+
+def _most(part: Part, job_id: str) -> int | None:
+    limit = part.limits.waits[job_id].limit
+    return limit.concurrency if limit else None
+
+
+def _running(part: Part, key: str) -> int:
+    slots = part.limits.slots.items()
+    return sum(
+        slot.key == key and (slot.place is None or job_id not in part.ready)
+        for job_id, slot in slots
+    )
 
 
 def _room(verdict: float, now: int) -> Room:

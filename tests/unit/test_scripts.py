@@ -13,8 +13,9 @@ from pipeline.queue.server import ServerFacts, UnfitServer
 FOLDER = Path(scripts.__file__).parent / "lua"
 FILES = sorted(FOLDER.glob("*.lua"))
 SHARED = {
-    "prelude", "limits", "waits", "holds", "ended", "moves", "place", "streams", "step", "merge",
-    "settle", "take", "room", "promote", "begin", "refund", "plain", "let_go",
+    "prelude", "plain", "limits", "line", "twice", "verdict", "judge", "write_down", "admit",
+    "seats", "ended", "recall", "reorder", "moves", "arrive", "apart", "direct", "place", "tokens",
+    "take", "room", "promote", "hold", "let_go", "refund", "running",
 }  # fmt: skip
 OPERATIONS = [path for path in FILES if path.stem not in SHARED]
 

@@ -3,5 +3,5 @@
 -- ARGV   1 instant, then for each job: id, "<worker> <lease id>"
 -- Reply  how many were removed
 local ids, own, active = let_go()
-ended(ARGV[1], ids, own, active)
+ended(now_ms(ARGV[1]), ids, own, active)
 return #ids

@@ -11,5 +11,5 @@ for i = 2, #ARGV, 2 do
 end
 if #ids > 0 then redis.call('DEL', unpack(names)) end
 each('ZREM', KEYS[5], ids)
-ended(ARGV[1], ids, unpack(redis.call('MGET', KEYS[8], KEYS[9])))
+ended(now, ids, unpack(redis.call('MGET', KEYS[8], KEYS[9])))
 return #ids

@@ -3,6 +3,7 @@
 -- ARGV   1 instant, then for each job: id, "<worker> <lease id>"
 -- Reply  how many were removed
 local ids, own, active = let_go()
-refund(now_ms(ARGV[1]), ids, own, active)
-ended(ARGV[1], ids, own, active)
+local now = now_ms(ARGV[1])
+refund(now, ids, own, active)
+ended(now, ids, own, active)
 return #ids

@@ -16,6 +16,6 @@ if #ids > 0 then redis.call('DEL', unpack(names)) end
 each('ZREM', KEYS[5], ids)
 local now, own, active = now_ms(ARGV[1]), unpack(redis.call('MGET', KEYS[8], KEYS[9]))
 refund(now, ids, own, active)
-ended(ARGV[1], ids, own, active)
 place(now, jobs)
+if has_room(#ids, own) then wake(KEYS[4]) end
 return #ids

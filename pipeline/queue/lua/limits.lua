@@ -1,8 +1,6 @@
 -- Stands in front of the scripts that know limits. Their KEYS 1-7: ready, delayed, priority, wake,
 -- leased, prefix of lease keys, prefix of the keys of limits. A limit is "<concurrency> <ms between
--- two tokens> <burst>", 0: not limited. A limit key whose due jobs wait has one place: as the mark
--- "=<key>" in ready, at its first job's score, while that job may run; in delayed, at the instant
--- of its next token; or nowhere, until a lease of it ends.
+-- two tokens> <burst>", 0: not limited.
 local MAY_RUN, FULL, most_of, interval_of, burst_of = 1, 2, {}, {}, {}
 
 local function numbers_of(limit)
@@ -18,23 +16,15 @@ local function ahead_of(now, spent, interval, burst)
   return math.min(math.max(spent - now, 0), interval * burst)
 end
 
--- How many tokens are there, and when to look again if there are none: not for each single one.
-local function tokens_of(now, spent, interval, burst)
-  local ahead = ahead_of(now, spent, interval, burst)
-  local there = math.floor((interval * burst - ahead + 0.01) / interval)
-  local gathered = math.max(1, math.min(burst, math.floor(10 / interval)))
-  return there, now + math.max(1, math.ceil(ahead - (burst - gathered) * interval - 0.01))
+-- How many tokens are there beside those that are claimed, and when to look again if there are
+-- none: not for each single one.
+local function tokens_of(now, spent, interval, burst, claimed)
+  local ahead, left = ahead_of(now, spent, interval, burst), burst - claimed
+  local there = math.floor((interval * left - ahead + 0.01) / interval)
+  local gathered = math.max(1, math.min(left, math.floor(10 / interval)))
+  return there, now + math.max(1, math.ceil(ahead - (left - gathered) * interval - 0.01))
 end
 
 local function spend(now, spent, interval, burst, count)
   return now + ahead_of(now, spent, interval, burst) + count * interval
-end
-
--- May a job with this limit run: MAY_RUN, FULL, or the instant at which to look again.
-local function verdict(now, limit, running, spent)
-  local most, interval, burst = numbers_of(limit)
-  if most > 0 and running >= most then return FULL end
-  if interval == 0 then return MAY_RUN end
-  local there, again = tokens_of(now, spent, interval, burst)
-  return there > 0 and MAY_RUN or again
 end

@@ -1,39 +1,32 @@
--- Stands after `waits.lua`, in front of `place.lua`: where jobs come from and where they go.
--- Where jobs wait for limit keys now, if anywhere: id → "<limit> <key>".
-local function waiting_for_keys(ids)
-  local found = {}
-  if #ids == 0 or redis.call('EXISTS', KEYS[7] .. 'of') == 0 then return found end
-  local texts = redis.call('HMGET', KEYS[7] .. 'of', unpack(ids))
-  for n, text in ipairs(texts) do found[ids[n]] = text or nil end
-  return found
+-- Stands after `reorder.lua`: where jobs come from.
+
+-- A job waits no more where it did, nor has it a slot. Only a lease keeps one until it ends, unless
+-- its job is due under another key or none.
+local function leave_one(id, member, new, is_leased, is_late)
+  local key = parts_of(member)
+  local slots = redis.call('ZREM', KEYS[7] .. 'slots', member) + take_apart(key, id)
+  redis.call('ZREM', KEYS[7] .. 'waits', member)
+  local keeps = is_leased and slots > 0 and (is_late or new and parts_of(new) == key)
+  local apart = key .. ' - ' .. id
+  if keeps then redis.call('ZADD', KEYS[7] .. 'slots', 0, apart) end
+  if keeps and not new then redis.call('HSET', KEYS[7] .. 'of', id, apart)
+  elseif not new then redis.call('HDEL', KEYS[7] .. 'of', id) end
+  return key
 end
 
--- Forget that they wait there, but for those in `kept`: there they wait from now on.
-local function leave_keys(found, kept, touched)
-  local ids = {}
-  for id, text in pairs(found) do
-    local limit, key = string.match(text, '^(%S+ %S+ %S+) (.*)$')
-    if kept[id] ~= text then redis.call('ZREM', KEYS[7] .. 'waits:' .. key, id .. ' ' .. limit) end
-    if not kept[id] then ids[#ids + 1] = id end
-    touched[key] = true
+-- So do these. `jobs`: id → its new member, of those that are due and have a key; `is_late`: of
+-- those that are not due. `touched`: keys that are to be judged, key → how many have left.
+local function leave(ids, jobs, is_late, touched)
+  local twice, once, leased = {}, {}, redis.call('ZMSCORE', KEYS[5], unpack(ids))
+  for n, member in ipairs(redis.call('HMGET', KEYS[7] .. 'of', unpack(ids))) do
+    local id = ids[n]
+    if not leased[n] then once[#once + 1] = id
+    elseif jobs[id] then twice[#twice + 1] = id end
+    if member then
+      local key = leave_one(id, member, jobs[id], leased[n], is_late[id])
+      touched[key] = (touched[key] or 0) + 1
+    end
   end
-  each('HDEL', KEYS[7] .. 'of', ids)
-end
-
--- One job's words into the lists of where it goes.
-local function direct(to, now, id, due, priority, text)
-  due, to.ids[#to.ids + 1], to.has_limits = tonumber(due), id, to.has_limits or text ~= ''
-  local score = ready_score(tonumber(priority), due)
-  if due > now then
-    to.late[#to.late + 1], to.unready[#to.unready + 1] = id, id
-    to.delayed[#to.delayed + 1] = due; to.delayed[#to.delayed + 1] = id
-    priority = text == '' and priority or priority .. ' ' .. text
-    if priority ~= '5' then to.odd[#to.odd + 1] = id; to.odd[#to.odd + 1] = priority end
-  elseif text == '' then
-    to.due[#to.due + 1] = id
-    to.ready[#to.ready + 1] = score; to.ready[#to.ready + 1] = id
-  else
-    to.due[#to.due + 1], to.unready[#to.unready + 1], to.kept[id] = id, id, text
-    for _, word in ipairs({id, score, text}) do to.keyed[#to.keyed + 1] = word end
-  end
+  if next(twice_of(once)) then redis.call('SREM', KEYS[7] .. 'twice', unpack(once)) end
+  each('SADD', KEYS[7] .. 'twice', twice)
 end

@@ -1,28 +1,33 @@
--- Recount: put right what limit keys hold, if anything ever made it wrong (a process of a version
--- that knows no limits, somebody's hand): leases are counted anew, some keys are judged anew; and
--- "active" goes when no job has a limit key any more (those that are delayed have it in priority).
+-- Recount: put right what jobs of limit keys hold, if anything ever made it wrong (a process of a
+-- version that knows no limits, somebody's hand), and judge the keys anew. A slot belongs to who is
+-- leased or in ready. "active" goes when no job has a limit key any more (those that are delayed
+-- have it in priority).
 -- KEYS   1 to 7 as in limits.lua  8 active
--- ARGV   1 instant  2 cursor of the keys ("0": begin)
+-- ARGV   1 instant  2 cursor ("0": begin)  3 what is gone through: "of", "slots", "keys"
 -- Reply  the next cursor, "0": done
-local now = now_ms(ARGV[1])
-if ARGV[2] == '0' then
-  local held, counts, gone, words = redis.call('HGETALL', KEYS[7] .. 'held'), {}, {}, {}
-  for i = 1, #held, 2 do
-    local key = string.match(held[i + 1], '^%S+')
-    if redis.call('ZSCORE', KEYS[5], held[i]) then
-      counts[key] = (counts[key] or 0) + 1
-    else
-      gone[#gone + 1] = held[i]
+local now, what, touched, names, values = now_ms(ARGV[1]), ARGV[3], {}, {}, {}
+local scan = what == 'of' and 'HSCAN' or 'ZSCAN'
+local found = redis.call(scan, KEYS[7] .. what, ARGV[2], 'COUNT', 500)
+for i = 1, #found[2], 2 do
+  names[#names + 1] = found[2][i]; values[#values + 1] = found[2][i + 1]
+  if what == 'keys' then touched[found[2][i]] = 1 end
+end
+if what == 'of' and #names > 0 then
+  local lines, ready = in_line_of(names), redis.call('ZMSCORE', KEYS[1], unpack(names))
+  local leased = redis.call('ZMSCORE', KEYS[5], unpack(names))
+  for n, id in ipairs(names) do
+    if not (ready[n] or leased[n] or lines[id]) then
+      stand_up(id, values[n]); touched[parts_of(values[n])] = 1
     end
   end
-  redis.call('DEL', KEYS[7] .. 'running')
-  for _, id in ipairs(gone) do redis.call('HDEL', KEYS[7] .. 'held', id) end
-  for key, count in pairs(counts) do redis.call('HSET', KEYS[7] .. 'running', key, count) end
-  if redis.call('EXISTS', KEYS[7] .. 'held', KEYS[7] .. 'of', KEYS[3]) == 0 then
-    redis.call('DEL', KEYS[8])
+end
+for n, member in ipairs(what == 'slots' and names or {}) do
+  local key, place, id = parts_of(member)
+  local is_beside = place == '-' and redis.call('SISMEMBER', KEYS[7] .. 'twice', id) == 1
+  if not is_beside and redis.call('HGET', KEYS[7] .. 'of', id) ~= member then
+    redis.call('ZREM', KEYS[7] .. 'slots', member); touched[key] = 1
   end
 end
-local found, keys = redis.call('ZSCAN', KEYS[7] .. 'keys', ARGV[2], 'COUNT', 500), {}
-for i = 1, #found[2], 2 do keys[#keys + 1] = found[2][i] end
-if judge(now, keys) then wake(KEYS[4]) end
+if judge(now, touched) then wake(KEYS[4]) end
+if redis.call('EXISTS', KEYS[3], KEYS[7] .. 'of') == 0 then redis.call('DEL', KEYS[8]) end
 return found[1]

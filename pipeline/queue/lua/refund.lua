@@ -5,10 +5,11 @@
 local function refund(now, ids, own, active)
   local back, keys, may = {}, {}, false
   if #ids == 0 then return end
-  local held = active and redis.call('HMGET', KEYS[7] .. 'held', unpack(ids)) or {}
-  for _, text in ipairs(held) do
-    local key, token = string.match(text or '', '^(%S+) (%S+)$')
-    if key then back[key] = (back[key] or 0) + tonumber(token) end
+  for _, member in ipairs(active and redis.call('HMGET', KEYS[7] .. 'of', unpack(ids)) or {}) do
+    local key, place, _, token = parts_of(member or '')
+    if place == '-' and token ~= '' then
+      back[key], keys[key] = (back[key] or 0) + tonumber(token), 1
+    end
   end
   local _, interval = numbers_of(own or '0 0 0')
   if interval > 0 then
@@ -17,7 +18,6 @@ local function refund(now, ids, own, active)
   for key, tokens in pairs(back) do
     local spent = tonumber(redis.call('HGET', KEYS[7] .. 'spent', key) or 0)
     redis.call('HSET', KEYS[7] .. 'spent', key, exact(spent - tokens))
-    if key ~= '' then keys[#keys + 1] = key end
   end
   if judge(now, keys) or may then wake(KEYS[4]) end
 end

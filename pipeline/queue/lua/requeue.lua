@@ -13,6 +13,6 @@ for i = 2, #ARGV, 5 do
 end
 if #ids > 0 then redis.call('DEL', unpack(names)) end
 each('ZREM', KEYS[5], ids)
-ended(ARGV[1], ids, unpack(redis.call('MGET', KEYS[8], KEYS[9])))
 place(now, jobs)
+if has_room(#ids, redis.call('GET', KEYS[8])) then wake(KEYS[4]) end
 return #ids

@@ -7,7 +7,7 @@ local function room_of(now, own)
   if most > 0 then room.leases = most - redis.call('ZCARD', KEYS[5]) end
   if interval > 0 then
     room.spent = tonumber(redis.call('HGET', KEYS[7] .. 'spent', '') or 0)
-    room.tokens, room.again = tokens_of(now, room.spent, interval, burst)
+    room.tokens, room.again = tokens_of(now, room.spent, interval, burst, 0)
   end
   return room
 end

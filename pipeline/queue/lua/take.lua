@@ -1,14 +1,16 @@
--- Stands after `settle.lua` in front of the lease script.
+-- Stands after `tokens.lua` in front of the lease script.
 
--- Take up to `limit` of ready into `leases` (ids and their limit keys); whether there may be more.
-local function take(now, limit, leases)
+-- Take up to `limit` of ready, those of rates as far as there are tokens: their ids, and whether
+-- there may be more.
+local function take(now, limit, has_rates)
+  local ids = {}
   for _ = 1, limit > 0 and 8 or 0 do
-    local asked, work = limit - #leases.ids, {scores = {}, members = {}}
-    local popped = redis.call('ZPOPMIN', KEYS[1], asked)
-    local streams = streams_of(popped, asked)
-    for i = 2, #popped, 2 do work.members[i / 2], work.scores[i / 2] = popped[i - 1], popped[i] end
-    settle(work, merge(now, limit, work, streams, leases), streams)
-    if #leases.ids == limit or #popped < 2 * asked then return false end
+    local asked, popped = limit - #ids, {}
+    local found = redis.call('ZPOPMIN', KEYS[1], asked)
+    for i = 1, #found, 2 do popped[#popped + 1] = found[i] end
+    if not has_rates then return popped, false end
+    if #popped > 0 then start(now, popped, ids) end
+    if #ids == limit or #popped < asked then return ids, false end
   end
-  return limit > 0
+  return ids, limit > 0
 end

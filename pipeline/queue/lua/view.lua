@@ -18,10 +18,10 @@ for priority = 0, ready > 0 and 9 or -1 do
 end
 local delayed = redis.call('ZCARD', KEYS[2]) - late
 if redis.call('EXISTS', keys) == 1 then
-  held_back = redis.call('HLEN', KEYS[7] .. 'of')
+  held_back = redis.call('ZCARD', KEYS[7] .. 'waits')
   late = late - redis.call('ZCOUNT', keys, FULL + 1, now)
   delayed = delayed - redis.call('ZCOUNT', keys, '(' .. math.max(now, FULL), '+inf')
-  ready = ready - redis.call('ZCOUNT', keys, MAY_RUN, MAY_RUN) + held_back
+  ready = ready + held_back
 end
 if own then
   local room = room_of(now, own)

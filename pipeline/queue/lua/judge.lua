@@ -1,0 +1,33 @@
+-- Stands after `verdict.lua`. "keys" has each key for which jobs are in line: FULL, or the instant
+-- of its next token; there the mark "=<key>" stands in delayed, so that timers ring for it.
+
+local function nothing()
+  return {ids = {}, members = {}, ready = {}, left = {}, states = {}, gone = {}, marks = {},
+    unmarked = {}}
+end
+
+-- Slots for `members`, which are a key's first in line, as far as they may run: how many, and the
+-- verdict on the next. What is to be written down goes into `to`.
+local function seat(now, known, members, to)
+  local count = #to.ids
+  for n, member in ipairs(members) do
+    local _, score, id, limit = parts_of(member)
+    local state = count < 1000 and verdict(now, known, limit) or now  -- a mark goes on with it
+    if state ~= MAY_RUN then return n - 1, state end
+    known.seated, count = known.seated + 1, count + 1
+    to.ids[count], to.members[2 * count - 1], to.members[2 * count] = id, 0, member
+    to.ready[2 * count - 1], to.ready[2 * count] = score, id
+  end
+  return #members
+end
+
+-- What the first in line waits for from now on (nil: nobody is in line), and what it was.
+local function stand(to, key, state, before)
+  if not state then to.gone[#to.gone + 1] = key
+  elseif state ~= before then
+    to.states[#to.states + 1] = state; to.states[#to.states + 1] = key
+  end
+  if (state or FULL) > FULL then
+    to.marks[#to.marks + 1] = state; to.marks[#to.marks + 1] = '=' .. key
+  elseif (before or FULL) > FULL then to.unmarked[#to.unmarked + 1] = '=' .. key end
+end
