@@ -1,9 +1,10 @@
 """What limits cost, measured on a private Redis: `python -m tests.bench.limits`.
 
-Side by side: lease and acknowledge through the adapter, without a limit, with one of the queue, and
-with one of each key, in turn. What is counted is the CPU time of Redis and of this process, the
-median of all rounds: one waits for the other, so on an idle machine it is the time that passes, and
-on a busy one that says nothing. A whole attempt has more than that in it (start, record, settle).
+Side by side: put in, lease and acknowledge through the adapter, without a limit, with one of the
+queue, and with one of each key, in turn. What is counted is the CPU time of Redis and of this
+process, the median of all rounds: one waits for the other, so on an idle machine it is the time
+that passes, and on a busy one that says nothing. A whole attempt has more than that in it (start,
+record, settle).
 Beside a million: one customer has 1,000,000 jobs waiting and two running; another customer's only
 job comes.
 """
@@ -12,8 +13,10 @@ import asyncio
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 import redis
@@ -36,9 +39,22 @@ VARIANTS: dict[str, tuple[Limit, Limiter]] = {
     "no limit, again": (NO_LIMIT, _UNLIMITED),
     "queue: concurrency": (Limit(concurrency=5000), _UNLIMITED),
     "queue: and rate": (Limit(concurrency=5000, rate=Rate(count=99_999, per=10)), _UNLIMITED),
-    "50 keys": (NO_LIMIT, lambda n: KeyLimit(key=f"customer-{n % 50}", concurrency=100)),
-    "1000 keys": (NO_LIMIT, lambda n: KeyLimit(key=f"customer-{n % 1000}", concurrency=2)),
-}
+    "50 keys with room": (NO_LIMIT, lambda n: KeyLimit(key=f"customer-{n % 50}", concurrency=100)),
+    "50 keys, full": (NO_LIMIT, lambda n: KeyLimit(key=f"customer-{n % 50}", concurrency=10)),
+    "1000 keys, full": (NO_LIMIT, lambda n: KeyLimit(key=f"customer-{n % 1000}", concurrency=2)),
+    "50 keys with rates": (
+        NO_LIMIT, lambda n: KeyLimit(key=f"customer-{n % 50}", rate=Rate(count=9999))
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cost:
+    """CPU seconds a job."""
+
+    add: float
+    lease: float
+    ack: float
 
 
 async def main() -> None:
@@ -53,17 +69,60 @@ async def main() -> None:
 
 
 async def side_by_side(queue: RedisLeaseQueue, client: Any, batch: int, jobs: int) -> None:
-    """Median rates in batches of this size, and what is missing to that without a limit."""
-    rates: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    """Medians in batches of this size, and what is missing to the rate without a limit."""
+    costs: dict[str, list[Cost]] = {name: [] for name in VARIANTS}
     for number in range(ROUNDS):
         for name in VARIANTS:
             place = f"b{batch}r{number}" + "".join(char for char in name if char.isalnum())
-            await fill(queue, place, name, jobs)
-            rates[name].append(await drained(queue, client, place, batch, jobs))
-    usual = statistics.median(rates["no limit"])
-    for name, found in rates.items():
-        rate = statistics.median(found)
-        tell(f"batches of {batch:3}, {name:20} {rate:8.0f}/s {100 * (rate / usual - 1):+6.1f} %")
+            costs[name].append(await measured(queue, client, place, name, batch, jobs))
+    usual = middle(costs["no limit"])
+    for name, found in costs.items():
+        cost = middle(found)
+        tell(
+            f"batches of {batch:3}, {name:18} lease {1e6 * cost.lease:6.1f} us "
+            f"{share(usual.lease, cost.lease)}, and ack {1e6 * cost.ack:6.1f} us "
+            f"{share(usual.lease + usual.ack, cost.lease + cost.ack)}, add {1e6 * cost.add:5.1f} us"
+        )
+
+
+def middle(costs: Sequence[Cost]) -> Cost:
+    """The median of each."""
+    return Cost(*(statistics.median(values) for values in zip(*map(astuple, costs), strict=True)))
+
+
+def share(usual: float, cost: float) -> str:
+    """What it makes of the rate."""
+    return f"{100 * (usual / cost - 1):+6.1f} %"
+
+
+async def measured(
+    queue: RedisLeaseQueue, client: Any, place: str, variant: str, batch: int, jobs: int
+) -> Cost:
+    """So many jobs of a queue of their own, in, out and done."""
+    began = cpu_time(client)
+    await fill(queue, place, variant, jobs)
+    add, lease, ack, done = cpu_time(client) - began, 0.0, 0.0, 0
+    while done < jobs:
+        began = cpu_time(client)
+        leases = [each async for each in all_leases(queue, place, f"L{done}", batch)]
+        middle_of_it = cpu_time(client)
+        for mine in leases:
+            await queue.ack(mine)
+        lease, ack = lease + middle_of_it - began, ack + cpu_time(client) - middle_of_it
+        done += sum(map(len, leases))
+    return Cost(add / jobs, lease / jobs, ack / jobs)
+
+
+async def all_leases(
+    queue: RedisLeaseQueue, place: str, name: str, batch: int
+) -> AsyncIterator[Sequence[Lease]]:
+    """What each lease call gives, until one gives nothing."""
+    for number in count():
+        lease_id = f"{name}-{number}"
+        grant = await queue.lease(place, worker="w", lease_id=lease_id, limit=batch, ttl=TTL)
+        if not grant.job_ids:
+            return
+        yield [Lease(job, place, "w", lease_id) for job in grant.job_ids]
 
 
 async def fill(queue: RedisLeaseQueue, name: str, variant: str, jobs: int) -> None:
@@ -77,29 +136,10 @@ async def fill(queue: RedisLeaseQueue, name: str, variant: str, jobs: int) -> No
     ])  # fmt: skip
 
 
-async def drained(queue: RedisLeaseQueue, client: Any, name: str, batch: int, jobs: int) -> float:
-    """Leased and acknowledged in a second of CPU time."""
-    done, calls, began = 0, 0, cpu_time(client)
-    while done < jobs:
-        calls += 1
-        done += len(await leased_and_acknowledged(queue, name, f"L{calls}", batch))
-    return jobs / (cpu_time(client) - began)
-
-
 def cpu_time(client: Any) -> float:
     """Seconds that Redis and this process have used."""
     used = client.info("cpu")
     return float(used["used_cpu_user"] + used["used_cpu_sys"]) + time.process_time()
-
-
-async def leased_and_acknowledged(
-    queue: RedisLeaseQueue, name: str, lease_id: str, batch: int
-) -> list[str]:
-    """The jobs of one lease call."""
-    grant = await queue.lease(name, worker="w", lease_id=lease_id, limit=batch, ttl=TTL)
-    assert grant.job_ids
-    await queue.ack([Lease(job, name, "w", lease_id) for job in grant.job_ids])
-    return list(grant.job_ids)
 
 
 async def beside_a_million(queue: RedisLeaseQueue) -> None:
