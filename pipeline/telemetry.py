@@ -6,7 +6,8 @@ payloads, no secrets. A line about a failure says what happens next. Metric name
 
 import logging
 import sys
-from typing import Literal
+from contextlib import suppress
+from typing import Literal, TextIO, cast
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -28,7 +29,9 @@ LEASED = _counter("jobs_leased", "Leases taken.", "queue")
 STARTED = _counter("jobs_started", "Starts won in MongoDB.", "queue")
 GHOSTS = _counter("leases_not_started", "Leases that did not win the start.", "queue")
 ENDED = _counter("attempts_ended", "Attempts that this process recorded.", "queue", "outcome")
-LEASES_LOST = _counter("leases_lost", "Attempts stopped because they were no longer ours.")
+LEASES_LOST = _counter(
+    "leases_lost", "Attempts stopped because they were no longer ours; cancelled ones too."
+)
 FIRED = _counter("schedules_fired", "Jobs made of fire times: on_time or catch_up.", "how")
 SKIPPED = _counter(
     "schedules_skipped", "Fire times, or spans of them, that got no job, by reason.", "reason"
@@ -70,6 +73,19 @@ RUN_TIME = Histogram(
 )  # fmt: skip
 
 
+class _Stderr:
+    """Where lines go. A full disk or a terminal that has gone costs lines, and nothing else."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
+
+
 def log(name: str) -> structlog.stdlib.BoundLogger:
     """The logger of a module; bind fields, name events `noun.verb`."""
     logger: structlog.stdlib.BoundLogger = structlog.get_logger(module=name)
@@ -91,7 +107,7 @@ def configure_logs(level: str, form: Literal["auto", "json", "text"], **fields: 
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(file=cast(TextIO, _Stderr())),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(**fields)

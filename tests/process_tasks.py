@@ -1,6 +1,7 @@
 """Tasks that run in a process of their own: they have to stand in a module."""
 
 import asyncio
+import functools
 import os
 import signal
 import subprocess
@@ -61,6 +62,13 @@ def die(payload: int, context: Context) -> None:
 def leave(payload: int, context: Context) -> None:
     """Without a word."""
     os._exit(payload)
+
+
+@PROCESS_TASKS.task("go_silent", process=True)
+def go_silent(payload: Any, context: Context) -> None:
+    """As programs do that make daemons of themselves."""
+    os.closerange(3, 1000)
+    time.sleep(600)
 
 
 @PROCESS_TASKS.task("spin", process=True)
@@ -130,3 +138,38 @@ def leave_a_thread(payload: str, context: Context) -> int:
 def ask_badly(payload: Any, context: Context) -> None:
     """For a job that is none."""
     context.submit_and_wait({"queue": "a b"})
+
+
+@PROCESS_TASKS.task("first_namesake", process=True)
+def namesake(payload: Any, context: Context) -> str:
+    """Another function of its module has its name."""
+    return "first"
+
+
+@PROCESS_TASKS.task("second_namesake", process=True)  # type: ignore[no-redef]
+def namesake(payload: Any, context: Context) -> str:  # noqa: F811
+    """Is what its module has by that name."""
+    return "second"
+
+
+def _shouted(function: Any) -> Any:
+    @functools.wraps(function)
+    def shouting(*words: Any) -> str:
+        return str(function(*words)).upper()
+
+    return shouting
+
+
+@_shouted
+@PROCESS_TASKS.task("wrapped", process=True)
+def wrapped(payload: str, context: Context) -> str:
+    """As it was registered, not as it is called by its name."""
+    return payload
+
+
+@PROCESS_TASKS.task("leave_a_process", process=True)
+def leave_a_process(payload: str, context: Context) -> dict[str, int]:
+    """By a shell, which has ended by then."""
+    shell = f"sleep 600 >/dev/null 2>&1 & echo $! >{payload}"
+    subprocess.run(["/bin/sh", "-c", shell], check=True)
+    return {"self": os.getpid(), "left": int(Path(payload).read_text())}

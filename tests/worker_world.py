@@ -94,7 +94,7 @@ class WorkerWorld:
         @asynccontextmanager
         async def beating(attempts: Attempts) -> AsyncIterator[None]:
             async with asyncio.TaskGroup() as group:
-                pulse = Pulse(options, attempts, ports, self.clock, self.chance)
+                pulse = Pulse(options, attempts, ports, self.clock, self.chance, _never)
                 beats = group.create_task(pulse.run())
                 yield
                 beats.cancel()
@@ -160,6 +160,10 @@ class WorkerWorld:
         """Let everybody do what they can do now."""
         for _ in range(50):
             await asyncio.sleep(0)
+
+
+def _never() -> None:
+    raise AssertionError("its loop is the one it beats in, and not blocked")
 
 
 @asynccontextmanager

@@ -47,13 +47,14 @@ class Stop(Enum):
 class Held:
     """An attempt from its won start until its record is written.
 
-    `trusted_until` (our monotonic clock) is written by the heartbeat's thread, everything else by
-    the worker's loop.
+    `trusted_until` and `end_by`, when its code shall have ended at the latest (both of our
+    monotonic clock), are written by the heartbeat's thread, everything else by the worker's loop.
     """
 
     job: Job
     attempt: Attempt
     trusted_until: float
+    end_by: float
     task: asyncio.Task[None] | None = None
     has_begun: bool = False
     has_ended: bool = False
@@ -65,7 +66,7 @@ class Held:
 
 
 class Attempts:
-    """The attempts that this process holds. `held` and `ask_to_stop` may be called by any thread.
+    """The attempts that this process holds. `held` may be called by any thread.
 
     An attempt stays held, and is extended, until its record is written: a result that waits for
     MongoDB must not be reaped.
@@ -133,8 +134,11 @@ class Attempts:
                 count += self._held.pop(attempt, None) is not None
         self._slots.settled(count)
 
-    def ask_to_stop(self, attempts: Sequence[Attempt], why: Stop) -> None:
-        """Stop their code soon, in the worker's loop. From any thread."""
+    def ask_to_stop(self, held: Sequence[Held], why: Stop) -> None:
+        """Stop their code soon, in the worker's loop. From the heartbeat's thread."""
+        now, attempts = self._ports.clock.monotonic(), [one.attempt for one in held]
+        for one in held:
+            one.end_by = min(one.end_by, now)
         if attempts:
             self._call_in_loop(lambda: self._stop_all(attempts, why))
 
@@ -144,10 +148,10 @@ class Attempts:
 
     # -- one attempt
 
-    @staticmethod
-    def _hold(job: Job, trusted_until: float) -> Held:
+    def _hold(self, job: Job, trusted_until: float) -> Held:
         assert job.lease_id is not None  # a won start carries it
-        return Held(job, Attempt(job.id, job.attempt, job.lease_id), trusted_until)
+        end_by = self._ports.clock.monotonic() + self._executors.timeout_of(job)
+        return Held(job, Attempt(job.id, job.attempt, job.lease_id), trusted_until, end_by)
 
     async def _run(self, held: Held) -> None:
         began_at = self._ports.clock.monotonic()
@@ -186,7 +190,9 @@ class Attempts:
         runaway = self._executors.pop_abandoned(held.job)
         if runaway is None:
             self._slots.code_ended()
-        else:  # nobody can stop it: it keeps its slot
+        else:  # nobody can stop it
+            _log.warning("code.runs_on", job=held.job.id, attempt=held.job.attempt,
+                         next="its slot is free when it returns")  # fmt: skip
             runaway.add_done_callback(lambda _: self._call_in_loop(self._slots.code_ended))
 
     def _offer(self, held: Held, ending: Ending) -> None:

@@ -8,6 +8,10 @@ was not confirmed for a lease goes on running.
 It lives in a thread with a loop and connections of its own, so that no job, busy or blocking, can
 starve it. Time is the clock's `monotonic`, which stands still while the machine is suspended: code
 may then go on after its lease until the first beat; its record is refused all the same (R6).
+
+Code that blocks the worker's loop cannot be stopped from here. When it should have ended a lease
+ago, by its timeout or because it is not ours any more, and the loop has not answered since, the
+whole process has to go: else it would extend the leases of jobs that stand still for ever.
 """
 
 import asyncio
@@ -35,6 +39,8 @@ _log = log(__name__)
 
 HeartbeatPorts = Callable[[], AbstractAsyncContextManager[tuple[JobStore, LeaseQueue]]]
 """Opens a store and a queue of its own, in the loop in which it is called."""
+GiveUp = Callable[[], None]
+"""Ends the process at once: its loop would not hear of it."""
 
 
 class Heartbeat:
@@ -67,19 +73,24 @@ class Heartbeat:
     async def _let_go(self, gone: Sequence[Held], queue: LeaseQueue) -> None:
         """Ended by somebody else, or by ourselves a moment ago: a lease of it serves nobody."""
         if gone:
-            self._attempts.ask_to_stop([one.attempt for one in gone], Stop.GONE)
+            self._attempts.ask_to_stop(gone, Stop.GONE)
             await queue.ack([self._lease_of(one) for one in gone])
 
     def stop_untrusted(self) -> float:
         """Stop what could not be confirmed in time; seconds until that threatens the next one."""
         now = self._clock.monotonic()
         held = [one for one in self._attempts.held() if not one.has_ended]
-        late = [one.attempt for one in held if one.trusted_until <= now]
+        late = [one for one in held if one.trusted_until <= now]
         self._attempts.ask_to_stop(late, Stop.UNTRUSTED)
         return min(
             (one.trusted_until - now for one in held if one.trusted_until > now),
             default=self._options.trust,
         )
+
+    def overdue(self) -> float:
+        """For how many seconds code runs here that should have ended."""
+        now, held = self._clock.monotonic(), self._attempts.held()
+        return max((now - one.end_by for one in held if not one.has_ended), default=0.0)
 
     def _lease_of(self, held: Held) -> Lease:
         lease = self._options.lease_of(held.job.id, held.job.queue, held.attempt.lease_id)
@@ -109,16 +120,19 @@ class Pulse:
         ports: HeartbeatPorts,
         clock: Clock,
         chance: Chance,
+        give_up: GiveUp,
     ) -> None:
         self._options = options
         self._ports = ports
         self._clock = clock
+        self._give_up = give_up
         self._heartbeat = Heartbeat(options, attempts, clock)
         self._stall = Stall(clock)
         self._patience = Patience(clock, chance)
         self._bell = Bell(clock)
         self._period = options.beat
-        self._glance = options.lease.total_seconds() / 20
+        self._lease = options.lease.total_seconds()
+        self._glance = self._lease / 20
 
     async def run(self) -> None:
         """Until cancelled; then say goodbye."""
@@ -128,8 +142,12 @@ class Pulse:
 
     async def _watch(self) -> None:
         while True:
-            self._stall.look()
+            blocked = self._stall.look()
             wait = self._heartbeat.stop_untrusted()
+            if blocked >= self._lease and self._heartbeat.overdue() >= self._lease:
+                _log.error("worker.gives_up", blocked_s=round(blocked, 1),
+                           next="the process ends, and what it ran is lost with it")  # fmt: skip
+                self._give_up()
             await self._clock.sleep(min(wait, self._glance))
 
     async def _live(self, group: asyncio.TaskGroup) -> None:
@@ -183,13 +201,13 @@ class Pulse:
 
 
 def in_own_thread(
-    options: WorkerOptions, ports: HeartbeatPorts, clock: Clock, chance: Chance
+    options: WorkerOptions, ports: HeartbeatPorts, clock: Clock, chance: Chance, give_up: GiveUp
 ) -> Callable[[Attempts], AbstractAsyncContextManager[None]]:
     """Beat in a thread of its own; `ports` is called there, in that thread's loop."""
 
     @asynccontextmanager
     async def beating(attempts: Attempts) -> AsyncIterator[None]:
-        thread = _Thread(Pulse(options, attempts, ports, clock, chance))
+        thread = _Thread(Pulse(options, attempts, ports, clock, chance, give_up))
         thread.start()
         try:
             async with asyncio.TaskGroup() as group:

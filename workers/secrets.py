@@ -17,6 +17,7 @@ from pipeline.domain.errors import DueQError
 from pipeline.domain.secret import HIDDEN, SecretRef
 
 PREFIX = "DUEQ_SECRET_"
+_FOLDER = "DUEQ_SECRETS_DIR"
 _LONGEST = 8 * 1024
 
 
@@ -49,7 +50,7 @@ class Secrets:
 
     def _from_file(self, name: str) -> str:
         if self._folder is None:
-            raise NoSuchSecret(name, f"this worker has no {PREFIX}{name}")
+            raise NoSuchSecret(name, f"this worker has no {PREFIX}{name}, and no {_FOLDER}")
         try:
             with (self._folder / name).open("rb") as file:
                 data = file.read(_LONGEST + 1)
@@ -59,8 +60,8 @@ class Secrets:
         except UnicodeDecodeError:
             raise NoSuchSecret(name, "is no text") from None
         except OSError as error:
-            why = f"this worker has no {PREFIX}{name}, and no such file ({error.strerror})"
-            raise NoSuchSecret(name, why) from None
+            neither = f"and no such file in {_FOLDER} that it can read ({error.strerror})"
+            raise NoSuchSecret(name, f"this worker has no {PREFIX}{name}, {neither}") from None
 
 
 class Revealed:

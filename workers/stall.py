@@ -1,7 +1,8 @@
 """A coroutine that blocks the loop of its worker: seen from the heartbeat's thread, and said.
 
 Neither its timeout nor a cancel reaches it, and its neighbours stand still as well; but their
-leases are extended, since the process lives. So nobody would know: the log tells where it is.
+leases are extended, since the process lives. So nobody would know: the log tells where it is. What
+becomes of the process when it goes on like that is for the heartbeat to say.
 """
 
 import asyncio
@@ -16,6 +17,8 @@ from pipeline.telemetry import log
 _LONG = 5.0
 """Seconds; whatever computes that long belongs into a process."""
 _FRAMES = 5
+_LOOKS = 10
+"""Who was frozen himself, or had no CPU, has not looked: time alone proves nothing."""
 
 _log = log(__name__)
 
@@ -31,18 +34,25 @@ class Stall:
         self._clock = clock
         self._asked_at: float | None = None
         self._is_told = False
+        self._looks = 0
 
-    def look(self) -> None:
-        """Ask for a sign of life; say so, once, if there has been none for long."""
+    def look(self) -> float:
+        """Ask for a sign of life; say so, once, if there has been none for long.
+
+        For how many seconds there has been none, in many a look; else 0.
+        """
         now, asked_at = self._clock.monotonic(), self._asked_at
         if asked_at is None:
-            self._asked_at, self._is_told = now, False
+            self._asked_at, self._is_told, self._looks = now, False, 0
             with suppress(RuntimeError):  # it has ended
                 self._loop.call_soon_threadsafe(self._answer)
-        elif now - asked_at >= _LONG and not self._is_told:
+            return 0.0
+        self._looks += 1
+        if now - asked_at >= _LONG and not self._is_told:
             self._is_told = True
             _log.error("loop.blocked", seconds=round(now - asked_at, 1), where=self._where(),
                        next="its jobs stand still until this returns")  # fmt: skip
+        return now - asked_at if self._looks >= _LOOKS else 0.0
 
     def _answer(self) -> None:
         self._asked_at = None

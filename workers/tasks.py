@@ -1,19 +1,23 @@
 """The Python functions that jobs may name. A job never names an import."""
 
+import asyncio
 import inspect
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Protocol, TypeVar, get_type_hints
+from typing import Any, Protocol, SupportsFloat, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from pipeline.domain.body import flaws_of
 from pipeline.domain.errors import Flaw
+from pipeline.domain.job import TASK_NAME
 from pipeline.domain.retry import RetryPolicy
+from workers.signature import is_importable, module_of, payload_type, place_of, takes_two
 
 Function = Callable[[Any, "Context"], Any]
 F = TypeVar("F", bound=Function)
@@ -25,16 +29,29 @@ class Retry(Exception):
     It counts as any failure does: after the last one that the job's policy allows, the job is dead.
     """
 
-    def __init__(self, reason: str = "", *, delay: float | timedelta | None = None) -> None:
+    delay: SupportsFloat | timedelta | None = None
+    """A subclass may set it, too."""
+
+    def __init__(self, reason: str = "", *, delay: SupportsFloat | timedelta | None = None) -> None:
         super().__init__(reason or "the task asks to be tried again")
-        self.delay = timedelta(seconds=delay) if isinstance(delay, int | float) else delay
+        if delay is not None:
+            self.delay = time_of(delay)
+
+
+def time_of(delay: SupportsFloat | timedelta) -> timedelta:
+    """Seconds, of whatever type. Raises `TypeError`, `ValueError` or `OverflowError`."""
+    if isinstance(delay, timedelta):
+        return delay
+    if not isinstance(delay, SupportsFloat):
+        raise TypeError(f"a delay is seconds or a timedelta, not {delay!r:.100}")
+    return timedelta(seconds=float(delay))
 
 
 class Fail(Exception):
     """Raised by a task: this has failed, and to try again would be in vain; the job is dead."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason or "the task says that to try again would be in vain")
 
 
 class Channel(Protocol):
@@ -107,13 +124,17 @@ class Context:
         """One line for the log of this attempt; the last 16 KiB are kept."""
         self.channel.log(text)
 
-    async def submit(self, job: Mapping[str, Any]) -> str:
-        """Submit another job, as over HTTP; its id. It is durable when this returns.
+    def submit(self, job: Mapping[str, Any]) -> Coroutine[Any, Any, str]:
+        """Submit another job, as over HTTP; to be awaited: its id. It is durable then.
 
         Raises `pipeline.domain.errors.Rejected` if it is none. An attempt that is tried again
         submits again: with an `idempotency_key` that is the same job.
         """
-        return await self.channel.submit(job)
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:  # nobody here could await it: the job would be lost without a word
+            raise RuntimeError("a plain function calls submit_and_wait() instead") from None
+        return self.channel.submit(job)
 
     def submit_and_wait(self, job: Mapping[str, Any]) -> str:
         """As `submit`, for plain functions."""
@@ -162,19 +183,6 @@ class Task:
         return None if asked in (Any, object) else TypeAdapter(asked)
 
 
-def payload_type(function: Function) -> Any:
-    """How the first parameter is annotated; `Any` if it is not."""
-    try:
-        first = next(iter(inspect.signature(function).parameters.values()))
-    except (TypeError, ValueError, StopIteration):
-        return Any
-    if first.annotation is first.empty:
-        return Any
-    if not isinstance(first.annotation, str):
-        return first.annotation
-    return get_type_hints(function, include_extras=True)[first.name]
-
-
 class Registry:
     """Functions by name."""
 
@@ -195,18 +203,22 @@ class Registry:
         timeout it keeps its slot until it returns. With `process` it runs in a process of its own,
         one job at a time, and is killed instead; for that it has to stand in a module, by name.
         """
+        _check_name(name)
         if timeout is not None and timeout <= 0:
             raise ValueError(f"the timeout of task {name!r} must be more than nothing")
-        policy = None if retry is None else RetryPolicy.model_validate(retry)
+        policy = None if retry is None else _policy(name, retry)
 
         def register(function: F) -> F:
-            if name in self._tasks:
-                raise ValueError(f"there is already a task {name!r}")
-            if process and not _is_importable(function):
+            if (other := self._tasks.get(name)) is not None:
+                raise ValueError(f"there is already a task {name!r}: {place_of(other.function)}")
+            if not takes_two(function):
+                raise ValueError(f"task {name!r} must take two arguments: (payload, context)")
+            if process and not is_importable(function):
                 raise ValueError(f"task {name!r} cannot be found by another process: it must stand "
                                  "at the top of a module that is imported")  # fmt: skip
             is_coroutine = inspect.iscoroutinefunction(function)
-            self._tasks[name] = Task(name, function, timeout, is_coroutine, policy, process)
+            task = Task(name, function, timeout, is_coroutine, policy, process)
+            self._tasks[name] = _BY_MODULE[module_of(function), name] = task
             return function
 
         return register
@@ -221,10 +233,30 @@ class Registry:
         return self._tasks.get(name)
 
 
-def _is_importable(function: Function) -> bool:
-    module = getattr(function, "__module__", None)
-    where = getattr(function, "__qualname__", "<nowhere>")
-    return module not in (None, "__main__") and "<" not in where
+_BY_MODULE: dict[tuple[str, str], Task] = {}
+"""What was registered anywhere, by the module of its function and its own name."""
+
+
+def registered(module: str, name: str) -> Task | None:
+    """The task of this name whose function stands in that module, which is imported: also if
+    another function has its name in the module by now, or what wraps it."""
+    return _BY_MODULE.get((module, name))
+
+
+def _check_name(name: object) -> None:
+    if not isinstance(name, str):
+        raise TypeError('a task has a name: @task("reports.nightly")')
+    if not re.fullmatch(TASK_NAME, name):
+        raise ValueError(f"no job could name the task {name!r}: a name is of letters, digits, "
+                         "dots, dashes and underscores, 128 at most")  # fmt: skip
+
+
+def _policy(name: str, asked: RetryPolicy | Mapping[str, Any]) -> RetryPolicy:
+    try:
+        return RetryPolicy.model_validate(asked)
+    except ValidationError as error:
+        told = "; ".join(f"{flaw.pointer[1:]} {flaw.detail}" for flaw in flaws_of(error, asked))
+        raise ValueError(f"the retry of task {name!r}: {told.strip()}") from None
 
 
 REGISTRY = Registry()

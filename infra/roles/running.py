@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import uvloop
 
 from infra.exits import CommandFailed
+from infra.roles.hangup import on_hangup
 from infra.roles.memory import keep_what_is_here
 from infra.roles.ports import bind, url_of
 from infra.settings import load_settings
@@ -50,6 +51,7 @@ class Process:
         self._finish: Callable[[], None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._refusal: CommandFailed | None = None
+        self._is_stopping = False
         self._ends_at_once = False
 
     async def connect(self, server: str, url: str, step: Check) -> None:
@@ -81,6 +83,7 @@ class Process:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
+        on_hangup(lambda: self._end(signal.SIGHUP.name), lambda: self._is_stopping)
         self._task = asyncio.current_task()
         with suppress(asyncio.CancelledError):
             await work(self)
@@ -99,7 +102,7 @@ class Process:
 
     def _end(self, why: str) -> None:
         finish, self._finish = self._finish, None
-        self.is_ready = False
+        self.is_ready, self._is_stopping = False, True
         if finish is not None:
             _log.info("process.stopping", why=why, next="finishing what it holds")
             finish()

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from infra.exits import Exit
 from infra.local.child import tied_to_parent
 from infra.roles.death import TAIL_BYTES, Backoff, cause, death_of, last_lines, report
+from infra.roles.hangup import on_hangup
 from infra.settings import load_settings
 from pipeline.config import Settings
 from pipeline.telemetry import configure_logs, log
@@ -63,6 +64,7 @@ class Siblings:
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._stop)
+        on_hangup(self._stop, self._stopping.is_set)
         async with asyncio.TaskGroup() as group:
             for number in range(self._count):
                 group.create_task(self._keep(number))
@@ -136,8 +138,8 @@ class Siblings:
         return more
 
     async def _mourn(self, pid: int, code: int, tail: bytearray) -> str:
-        """Tell the reaper, unless it ended in order."""
-        if code != 0:
+        """Tell the reaper, unless it ended in order: with 0 a job may have taken it down, too."""
+        if code != 0 or not self._stopping.is_set():
             death = death_of(pid, code, last_lines(tail))
             was_a_worker = await report(death, self._settings.redis_url)
             if code == Exit.USAGE and not (was_a_worker or self._stopping.is_set()):

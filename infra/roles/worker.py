@@ -6,10 +6,12 @@ worker starts it at once. Killed, its leases run out and the reaper ends what it
 
 import os
 import sys
+import traceback
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -55,9 +57,15 @@ def run(asked: Asked) -> None:
 def _end_without_waiting_for_runaways() -> None:
     """A function that will not end was recorded; neither its thread nor the loop that it is on
     must keep the process."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(OSError, ValueError):  # nobody reads us: no reason to end in another way
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(0)
+
+
+def _give_up() -> None:
+    """Its loop is blocked. What prints may be what it waits for: nothing is flushed."""
+    os._exit(Exit.FAILED)
 
 
 async def _work(process: Process, asked: Asked) -> None:
@@ -72,9 +80,8 @@ async def _work(process: Process, asked: Asked) -> None:
         commands = _commands(process, asked, notes)
         async with executors_of(process, asked.concurrency, commands, notes) as executors:
             options = _options(process, asked)
-            beat = in_own_thread(
-                options, lambda: _ports_of_heartbeat(process), process.clock, process.chance
-            )
+            ports = partial(_ports_of_heartbeat, process)
+            beat = in_own_thread(options, ports, process.clock, process.chance, _give_up)
             worker = Worker(options, store, queue, process.clock, process.chance, executors, beat)
             process.ready(finish=worker.stop)
             await worker.run()
@@ -118,6 +125,17 @@ def _import(module: str) -> None:
         sys.path.append(here)
     try:
         import_module(module)
-    except Exception as error:
-        text = f"--import {module}: {type(error).__name__}: {error}"
+    except (Exception, SystemExit) as error:
+        text = f"--import {module}: {type(error).__name__}: {error}{_where(error, module)}"
         raise CommandFailed(Exit.USAGE, text) from error
+
+
+def _where(error: BaseException, module: str) -> str:
+    """In which line of a module, if any was executed."""
+    if isinstance(error, SyntaxError):
+        return ""  # its text says so
+    if isinstance(error, ModuleNotFoundError) and module.endswith(".py"):
+        return "; a module is named without its .py"
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [each for each in frames if each.name == "<module>"]
+    return f" ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else ""

@@ -12,6 +12,7 @@ from infra.exits import CommandFailed, Exit
 from infra.local.child import OUTPUT
 from infra.local.install import InstallFailed
 from infra.local.servers import DataDirInUse, ServerFailed
+from infra.roles.hangup import on_hangup
 from infra.settings import load_settings
 from infra.up.member import MemberFailed
 from infra.up.plan import LOOPBACK, Plan, given_urls, may_run_commands
@@ -37,6 +38,8 @@ async def _run(system: System, plan: Plan, settings: Settings, form: Format) -> 
     assert ours is not None
     # The first signal ends what runs and stops in order; a second one does not wait.
     on_signals(ours.cancel, system.kill)
+    stopping = asyncio.Event()
+    on_hangup(ours.cancel, stopping.is_set)
     try:
         with suppress(asyncio.CancelledError):
             await system.start()
@@ -46,6 +49,7 @@ async def _run(system: System, plan: Plan, settings: Settings, form: Format) -> 
     except FAILURES as failure:
         raise CommandFailed(Exit.FAILED, str(failure)) from None
     finally:
+        stopping.set()
         on_signals(system.kill)  # cancelled half way, a stop would leave its servers behind
         await system.stop()
 

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import aio_pika
@@ -17,6 +17,7 @@ from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ProtocolSyntaxError
 from aiormq.abc import AbstractChannel
 from aiormq.abc import AbstractConnection as Wire
+from pamqp.commands import Basic
 
 from pipeline.domain.errors import Unavailable
 from pipeline.ports import Chance, Clock
@@ -31,6 +32,7 @@ _SAYINGS: tuple[tuple[type[BaseException], str], ...] = (
     (ssl.SSLError, "no TLS with it that can be trusted"),
     (ConnectionRefusedError, "nobody listens there"),
     (ProtocolSyntaxError, "what answers does not speak AMQP 0-9-1"),
+    (ConnectionError, "the connection was lost"),
 )
 
 # The drivers report each loss several times over, as errors; this package says once what happens.
@@ -93,11 +95,28 @@ async def open_channel(
     A publish that cannot be routed raises (`on_return_raises`), where confirms are on.
     """
     async with asyncio.timeout(CALL_SECONDS):
-        return await wire_of(connection).channel(
+        channel = await wire_of(connection).channel(
             publisher_confirms=confirms,
             frame_buffer_size=frame_buffer,
             on_return_raises=confirms,
         )
+    _bear_late_returns(channel)
+    return channel
+
+
+def _bear_late_returns(channel: AbstractChannel) -> None:
+    """Let a message come back in the very moment in which its sender gives up.
+
+    The driver then answers a future that is cancelled already. The reader of the channel dies of
+    that, and all that comes on the connection piles up behind it: nobody is answered any more.
+    """
+    heed: Callable[[Basic.Return], Awaitable[None]] = channel._on_return_frame  # type: ignore[attr-defined]
+
+    async def on_return(frame: Basic.Return) -> None:
+        with suppress(asyncio.InvalidStateError):
+            await heed(frame)
+
+    channel._on_return_frame = on_return  # type: ignore[attr-defined]
 
 
 def takes_publishes(connection: AbstractConnection) -> bool:

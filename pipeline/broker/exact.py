@@ -12,7 +12,7 @@ import struct
 from contextlib import suppress
 
 from aiormq.abc import AbstractChannel, DeliveredMessage
-from aiormq.exceptions import AMQPError, PublishError
+from aiormq.exceptions import AMQPError, DeliveryError, PublishError
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
@@ -106,6 +106,8 @@ class Line:
             self._returned = False
             try:
                 await self._send(body, exchange, routing_key, ExactProperties(properties))
+            except DeliveryError:  # a queue refused it: that was the answer
+                raise
             except BaseException:
                 self.is_spoilt = True
                 raise

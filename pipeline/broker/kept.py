@@ -1,9 +1,10 @@
 """Connections and channels: opened by whoever needs one first, shared, and kept for the next.
 
 Who comes while one is being opened waits for that and shares what comes of it, a failure too: of a
-hundred jobs for a broker that does not answer each waits once, not a hundred times in turn. When
-the opener is cancelled, the next one opens. What is in use is never closed. A crash loses all of it
-and nothing with it.
+hundred jobs for a broker that does not answer each waits once, not a hundred times in turn. Who is
+cancelled meanwhile ends alone, the opening and the closing go on: a channel that is given up half
+opened, or closed twice, costs its connection, and with it what everybody has in flight. What is in
+use is never closed. A crash loses all of it and nothing with it.
 """
 
 import asyncio
@@ -12,8 +13,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequen
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
-
-from pipeline.domain.errors import DueQError
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -26,44 +25,50 @@ class Shared(Generic[T]):
     """One thing, opened at need, and again when it is of no more use."""
 
     def __init__(self, open: Open[T], close: Close[T], is_usable: IsUsable[T]) -> None:
-        """`open` raises a `DueQError` if it cannot; `close` never raises for the server."""
+        """`open` raises a `DueQError` if it cannot; `close` never raises for the server. Both are
+        bounded in time: whoever closes this waits for them."""
         self._open = open
         self._close = close
         self._is_usable = is_usable
         self._thing: T | None = None
-        self._failure: DueQError | None = None
-        self._tries = 0
-        self._lock = asyncio.Lock()
+        self._opening: asyncio.Task[T] | None = None
+        self._closing: asyncio.Task[None] | None = None
 
     async def get(self) -> T:
         """The thing; raises what opening it raised."""
         if self._thing is not None and self._is_usable(self._thing):
             return self._thing
-        tries = self._tries
-        async with self._lock:
-            if self._thing is not None and self._is_usable(self._thing):
-                return self._thing
-            if self._failure is not None and self._tries != tries:
-                raise self._failure.with_traceback(None)
-            return await self._open_anew()
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._open_anew())
+            self._opening.add_done_callback(self._opened)
+        return await asyncio.shield(self._opening)
 
     async def close(self) -> None:
         """Close it, if it is there. After a cancel in between: again."""
-        if self._thing is not None:
-            await self._close(self._thing)
-            self._thing = None
+        if self._opening is not None:
+            await asyncio.wait([self._opening])
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close_thing())
+            self._closing.add_done_callback(self._closed)
+        await asyncio.shield(self._closing)
 
     async def _open_anew(self) -> T:
-        await self.close()
-        self._failure = None
-        try:
-            self._thing = await self._open()
-        except DueQError as failure:
-            self._failure = failure
-            raise
-        finally:
-            self._tries += 1
+        await self._close_thing()
+        self._thing = await self._open()
         return self._thing
+
+    async def _close_thing(self) -> None:
+        thing, self._thing = self._thing, None
+        if thing is not None:
+            await self._close(thing)
+
+    def _opened(self, opening: asyncio.Task[T]) -> None:
+        self._opening = None
+        if not opening.cancelled():
+            opening.exception()  # seen: who waited for it has it, and perhaps nobody did
+
+    def _closed(self, _: asyncio.Task[None]) -> None:
+        self._closing = None
 
 
 @dataclass(eq=False, slots=True)

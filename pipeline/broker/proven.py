@@ -10,7 +10,7 @@ connection: what was in flight ends as unknown.
 import asyncio
 
 from aiormq.abc import AbstractChannel
-from aiormq.exceptions import PublishError
+from aiormq.exceptions import DeliveryError
 from pamqp.commands import Basic
 
 from pipeline.broker.exact import GivenUp
@@ -44,7 +44,7 @@ class ProvenChannel:
     ) -> None:
         try:
             await self._send(body, exchange, routing_key, properties)
-        except PublishError:  # no queue takes it: but we may write there
+        except DeliveryError:  # no queue takes it: but we may write there
             self._is_proven = True
             raise
         self._is_proven = True

@@ -24,6 +24,7 @@ from aiormq.exceptions import (
     ChannelClosed,
     ChannelNotFoundEntity,
     ConnectionNotAllowed,
+    DeliveryError,
     InvalidFrameError,
     ProbableAuthenticationError,
 )
@@ -50,6 +51,7 @@ _CHANNELS = 64
 _LINES = 8
 _FRAMING = 64
 """More than what a frame has around the properties."""
+_FULL = "a queue refused it: it is full (x-overflow: reject-publish), or could not store it"
 _REFUSED_LOGINS = (AuthenticationError, ProbableAuthenticationError, ConnectionNotAllowed)
 _UNREADABLE = (ValueError, TypeError, LookupError)
 _NOT_ENCODABLE = (ValueError, TypeError, OverflowError, struct.error)
@@ -205,6 +207,8 @@ def _refusals() -> Iterator[None]:
         yield
     except (PublishError, Returned):
         raise _refused("unroutable", "routing_key", "no queue takes it") from None
+    except DeliveryError:
+        raise _refused("refused", "routing_key", _FULL) from None
     except ChannelNotFoundEntity:
         raise _refused("no_such_exchange", "exchange", "does not exist") from None
     except ChannelAccessRefused:

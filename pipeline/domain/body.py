@@ -6,6 +6,7 @@ deeper than 32. After this, inside the system, a spec is trusted.
 """
 
 import math
+import re
 from typing import Any
 
 from pydantic import ValidationError
@@ -29,6 +30,8 @@ _SHAPES = {
     "tuple_type": _ARRAY,
 }
 """Of what pydantic says in words of Python."""
+_SUBJECT = re.compile(r"^(Input|String|List|Tuple|Dictionary) should ")
+"""What pydantic speaks of, after a pointer that has said it."""
 
 
 def read_json(data: bytes) -> Any:
@@ -115,9 +118,7 @@ def _sentence(detail: ErrorDetails) -> str:
 
 def sentence(said: str) -> str:
     """What pydantic says, without what is its own in it."""
-    if said.startswith("Input should "):
-        return "must " + said.removeprefix("Input should ")
-    return said.removeprefix("Value error, ")
+    return _SUBJECT.sub("must ", said).removeprefix("Value error, ")
 
 
 def _pointer(detail: ErrorDetails, body: Any) -> str:

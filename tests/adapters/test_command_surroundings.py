@@ -84,10 +84,39 @@ def test_it_has_its_three_streams_as_files_and_no_others(
     assert ran.stdout == said
 
 
-async def test_a_folder_that_is_not_there_is_said() -> None:
-    ending = failure(await run({"shell": "true", "cwd": "/no/such/folder"}))
-    assert ending.error.type == "cannot_start"
-    assert "/no/such/folder" in ending.error.message
+STARTING = """
+import asyncio, json, sys, uvloop
+from tests.builders import a_job
+from workers.executors.command import CommandExecutor
+async def main():
+    for command in json.loads(sys.argv[1]):
+        job = a_job(body={"command": command})
+        print((await CommandExecutor().run(job, job.spec.work)).error.message)
+if sys.argv[2] == "uvloop":
+    uvloop.install()
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_what_cannot_be_started_is_named(loop: str, tmp_path: Path) -> None:
+    """uvloop, on which workers run, does not say what it was that it did not find."""
+    script = tmp_path / "script"
+    script.write_text("#!/no/such/interpreter\n")
+    script.chmod(0o700)
+    missing = "No such file or directory"
+    said = {
+        f"the folder /no/such/folder: {missing}": {"shell": "true", "cwd": "/no/such/folder"},
+        "the folder /etc/passwd: Not a directory": {"shell": "true", "cwd": "/etc/passwd"},
+        f"no-such-program: {missing}": ["no-such-program", "x"],
+        "/etc/passwd: Permission denied": {"argv": ["/etc/passwd"], "cwd": "/tmp"},
+        f"{script}: {missing}: the interpreter that its first line names": [str(script)],
+    }  # fmt: skip
+    ran = subprocess.run(
+        [sys.executable, "-c", STARTING, json.dumps(list(said.values())), loop],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert ran.stdout.splitlines() == list(said)
 
 
 async def test_exit_codes_may_mean_success_or_that_trying_again_is_in_vain() -> None:
@@ -145,6 +174,28 @@ async def test_a_name_is_that_program_of_the_workers_path(
     allowed = AllowedCommands(["fine"])
     assert written(await run(["fine"], allowed=allowed)) == f"ran {folder}/fine\n"
     failure(await run([f"{folder.parent}/fine"], allowed=allowed))
+
+
+async def test_a_program_that_is_not_there_is_said_to_be_missing_until_it_is_there(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be installed while the worker runs."""
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    allowed = AllowedCommands(["later"])
+    ending = failure(await run(["later"], allowed=allowed))
+    assert "later is not on the PATH" in ending.error.message
+    (folder / "fine").rename(folder / "later")
+    assert written(await run(["later"], allowed=allowed)) == f"ran {folder}/later\n"
+
+
+async def test_a_relative_folder_on_the_path_leads_nowhere(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it means would depend on the folder that the job chooses."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PATH", f".:{os.environ['PATH']}")
+    allowed = AllowedCommands(["fine"])
+    assert failure(await run(["fine"], allowed=allowed)).error.type == "forbidden_command"
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,10 @@ import pytest
 import pytest_asyncio
 from aio_pika.abc import AbstractChannel, AbstractQueue
 
+from pipeline.broker.connection import connect, disconnect, open_channel
 from pipeline.domain.execution import Succeeded
 from tests.amqp_world import executors_on, failure, inbox_on, publish
+from tests.cable import Cable
 from workers.executors.executors import Executors
 
 
@@ -103,6 +105,21 @@ async def test_a_broker_that_is_away_is_a_failure_that_is_tried_again() -> None:
     assert ending.retryable
 
 
+async def test_a_connection_that_breaks_before_the_confirm_leaves_the_outcome_unknown(
+    amqp_url: str, inbox: AbstractQueue
+) -> None:
+    async with Cable(amqp_url).laid() as cable, executors_on(cable.url) as executors:
+        assert await publish(executors, routing_key="inbox") == Succeeded()
+        cable.stall()
+        sending = asyncio.ensure_future(publish(executors, routing_key="inbox"))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        cable.cut()
+        ending = failure(await sending)
+    assert (ending.error.type, ending.retryable) == ("unknown_outcome", True)
+    assert ending.error.message == "RabbitMQ is unavailable: the connection was lost"
+
+
 @pytest.mark.parametrize("size", [1, 200_000])
 async def test_a_large_body_arrives_whole(
     executors: Executors, inbox: AbstractQueue, size: int
@@ -125,3 +142,40 @@ async def test_headers_that_the_broker_does_not_take_hurt_only_their_own_jobs(
     assert endings[::3] == [Succeeded()] * 30
     bad = [failure(ending) for number, ending in enumerate(endings) if number % 3]
     assert {ending.error.type for ending in bad} == {expected}
+
+
+@pytest.mark.parametrize("verbatim", [False, True])
+async def test_a_queue_that_is_full_has_refused_the_message_and_no_connection_is_lost(
+    executors: Executors, channel: AbstractChannel, verbatim: bool
+) -> None:
+    limits: dict[str, Any] = {"x-max-length": 1, "x-overflow": "reject-publish"}
+    queue = await channel.declare_queue("full", exclusive=True, arguments=limits)
+    asked = {"routing_key": "full", "verbatim": verbatim}
+    assert await publish(executors, **asked) == Succeeded()
+    ending = failure(await publish(executors, **asked))
+    assert (ending.error.type, ending.retryable) == ("refused", True)
+    assert "it is full" in ending.error.message
+    await queue.purge()
+    assert await publish(executors, **asked) == Succeeded()
+
+
+async def test_a_message_that_comes_back_in_the_moment_its_sender_gives_up_stops_nobody(
+    amqp_url: str, inbox: AbstractQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = await connect(amqp_url, "test")
+    channel: Any = await open_channel(connection, confirms=True)
+    sending = asyncio.ensure_future(channel.basic_publish(b"", routing_key="no", mandatory=True))
+    read = channel._read_content
+
+    async def read_and_give_up(*frames: Any) -> Any:
+        message = await read(*frames)
+        sending.cancel()
+        return message
+
+    monkeypatch.setattr(channel, "_read_content", read_and_give_up)
+    await asyncio.wait([sending])
+    assert sending.cancelled()
+    async with asyncio.timeout(5):
+        for _ in range(20):  # more than what a channel has room for
+            await channel.basic_publish(b"", routing_key="inbox", mandatory=True)
+    await disconnect(connection)

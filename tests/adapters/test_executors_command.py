@@ -120,6 +120,21 @@ async def test_who_ignores_term_is_killed_within_a_few_seconds() -> None:
     assert ending.report["signal"] == "SIGKILL"
 
 
+CLEANS_UP = """
+({0} trap 'sleep 0.2; touch {1}; exit' TERM; echo ready; while :; do sleep 0.05; done) &
+"""
+
+
+@pytest.mark.parametrize("quietly", ["", "exec >/dev/null 2>&1;"])
+@pytest.mark.parametrize("end", ["wait", "sleep 0.3"])
+async def test_who_is_stopped_has_a_moment_to_clean_up_although_its_shell_is_gone(
+    tmp_path: Path, end: str, quietly: str
+) -> None:
+    """Of a family that was stopped, and of what a command has left behind."""
+    await run(CLEANS_UP.format(quietly, tmp_path / "clean") + end, timeout=1)
+    assert (tmp_path / "clean").exists()
+
+
 async def test_a_cancelled_attempt_leaves_no_process(tmp_path: Path) -> None:
     async with asyncio.TaskGroup() as group:
         written = f"{tmp_path}/pids"

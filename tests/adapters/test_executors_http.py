@@ -98,7 +98,10 @@ async def test_the_job_says_what_success_is(receiver: Receiver) -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("7", timedelta(seconds=7)), ("999999999", timedelta(days=1)), ("-1", None), ("soon", None),
+    [("7", timedelta(seconds=7)), ("999999999", timedelta(days=1)),
+     pytest.param("9" * 5000, timedelta(days=1), id="more digits than Python counts"),
+     pytest.param("0" * 5000 + "7", timedelta(seconds=7), id="nearly all of them zeros"),
+     ("-1", None), ("soon", None),
      ("", None), ("7.5", None), ("Wed, 21 Oct 2026 07:28:09 GMT", timedelta(seconds=9)),
      ("Wednesday, 21-Oct-26 07:28:09 GMT", timedelta(seconds=9)),
      ("Wed Oct 21 07:28:09 2026", timedelta(seconds=9)),
@@ -202,6 +205,7 @@ async def test_headers_that_are_no_text_can_still_be_stored() -> None:
 async def test_a_slow_answer_times_out_by_the_timeout_of_the_request(receiver: Receiver) -> None:
     ending = await call(f"{receiver.url}/slow", timeout=0.05)
     assert isinstance(ending, TimedOut)
+    assert ending.error.message == "no answer within 0.05 s"
     async with executing(*HERE) as executors:
         job = a_job(body={"http": {"url": f"{receiver.url}/slow", "timeout": 0.05}})
         assert isinstance(await executors.run(job), TimedOut)

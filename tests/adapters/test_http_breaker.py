@@ -167,6 +167,22 @@ async def test_where_a_redirect_leads_may_be_sick_without_its_origin_being_so(
         assert await world.targets.origins() == frozenset()
 
 
+async def test_a_probe_that_is_redirected_to_where_no_job_may_go_has_been_answered(
+    world: World,
+) -> None:
+    async with world.working(concurrency=1):
+        for _ in range(AFTER):
+            await world.call_sick(retry=NO_RETRY)
+        await world.settled()
+        world.sick.answer = redirect("http://10.0.0.1/")
+        job_id = await world.submit(http={"url": world.sick.url, "redirects": 1}, retry=NO_RETRY)
+        await world.settled()
+        assert world.state(job_id) is State.PENDING
+        await world.pass_time(6)
+        assert world.state(job_id) is State.DEAD
+        assert await world.targets.origins() == frozenset()
+
+
 async def test_a_client_error_is_an_answer_and_a_timeout_is_not(world: World) -> None:
     async with world.working(concurrency=1):
         world.sick.answer = lambda: web.Response(status=404)

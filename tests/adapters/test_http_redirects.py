@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from aiohttp import web
 from yarl import URL
 
+from pipeline.domain.execution import Failed, TimedOut
 from tests.http_world import Receiver, call, failure, receiving, redirect, success
 from workers.executors.http_request import HttpRequest, Refused
 
@@ -119,3 +121,32 @@ async def test_a_refused_redirect_ends_the_job_and_tells_the_answer(
     assert (ending.error.type, ending.retryable) == ("forbidden_redirect", False)
     assert ending.report["status"] == 302
     assert len(receiver.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("location", "code", "told"),
+    [
+        ("http://10.0.0.1/a?token=hidden", "forbidden_target", "http://10.0.0.1"),
+        ("http://127.0.0.1:1/", "unreachable", "http://127.0.0.1:1"),
+        ("http://a..b/", "invalid_url", "http://a..b"),
+        ("/gone", "http_status", "{url}"),
+        ("/", "redirects", "{url}"),
+        ("/slow", "timeout", "{url}"),
+    ],
+)
+async def test_a_failure_after_a_redirect_tells_whose_it_is(
+    receiver: Receiver, location: str, code: str, told: str
+) -> None:
+    """Of the job's own target the URL is known; where it led stands nowhere else."""
+    receiver.answers = {"/": redirect(location), "/gone": lambda: web.Response(status=410)}
+    ending = await call(receiver.url, redirects=1, timeout=2)
+    assert isinstance(ending, Failed | TimedOut)
+    assert ending.error.type == code
+    assert ending.error.message.endswith(f"; redirected to {told.format(url=receiver.url)}")
+    assert "hidden" not in ending.error.message
+
+
+async def test_a_host_that_is_no_name_is_said_to_be_none(receiver: Receiver) -> None:
+    ending = failure(await call("http://a..b/"))
+    assert (ending.error.type, ending.retryable) == ("invalid_url", False)
+    assert ending.error.message == "no host has such a name: http://a..b"

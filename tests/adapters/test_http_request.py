@@ -13,7 +13,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from tests.builders import a_job
 from tests.fakes.clock import ManualClock
-from tests.http_world import Receiver, call, executing, failure, receiving, success
+from tests.http_world import Receiver, call, executing, failure, receiving, redirect, success
 from workers.secrets import Secrets
 
 KEY = "whsec_" + b64encode(b"a key of twenty-four by").decode()
@@ -63,6 +63,29 @@ async def test_query_parameters_are_added_to_those_of_the_url(receiver: Receiver
     assert list(receiver.last.query.items()) == [
         ("first", "1"), ("q", "a&b=c#d ü"), ("n", "7"), ("l", "x"), ("l", "y"),
     ]  # fmt: skip
+
+
+SIGNED = "/a%2Fb/%7Euser/../%41;v=1?sig=a%2Bb%3D&key=x%2Fy%3Az&t=%7E+%20&l[]=1&odd=%zz?&end="
+
+
+async def test_a_url_is_sent_byte_for_byte(receiver: Receiver) -> None:
+    """Receivers that hand out signed URLs know them by their spelling."""
+    success(await call(f"{receiver.url}{SIGNED}#not-this"))
+    assert receiver.last.raw_path == SIGNED
+    success(await call(f"{receiver.url}{SIGNED}", query={"n": 1}))
+    assert receiver.last.raw_path == f"{SIGNED}&n=1"
+
+
+async def test_where_a_redirect_leads_is_asked_for_byte_for_byte(receiver: Receiver) -> None:
+    there = SIGNED.replace("/../", "/")
+    receiver.answers = {"/": redirect(f"{receiver.url}{there}")}
+    success(await call(receiver.url, redirects=1))
+    assert receiver.last.raw_path == there
+
+
+async def test_what_no_url_may_contain_is_encoded(receiver: Receiver) -> None:
+    success(await call(f"{receiver.url}/grüße/{{x}}?a=|ß"))
+    assert receiver.last.raw_path == "/gr%C3%BC%C3%9Fe/%7Bx%7D?a=%7C%C3%9F"
 
 
 # -- credentials

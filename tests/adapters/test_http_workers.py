@@ -83,6 +83,7 @@ async def test_a_request_over_http_never_takes_the_place_of_another_worker(both:
 
 
 async def test_of_two_promises_to_one_request_the_first_stands(both: Both) -> None:
+    await both.workers.register(VIEW, TTL)
     other = replace(PROMISE, job_id="other", lease_id="other")
     assert await both.workers.promised("w-1", "r-1") is None
     assert await both.workers.promise(PROMISE, 4, TTL) == PROMISE
@@ -105,8 +106,21 @@ async def test_a_worker_is_promised_no_more_than_it_may_run(both: Both) -> None:
     assert await both.queue.workers() == [replace(VIEW, running=2)]
     assert await both.workers.runs("w-1", (), ["lease-0", "unknown"], TTL) == 1
     assert await both.workers.promise(promises[2], 2, TTL) == promises[2]
+    await both.workers.register(replace(VIEW, id="w-2"), TTL)
     other = replace(promises[3], worker="w-2")
     assert await both.workers.promise(other, 1, TTL) == other
+
+
+async def test_a_worker_that_has_gone_is_promised_nothing_more(both: Both) -> None:
+    """What was promised before is still what its request is given."""
+    await both.workers.register(VIEW, TTL)
+    assert await both.workers.promise(PROMISE, 4, TTL) == PROMISE
+    await both.workers.retire("w-1")
+    other = replace(PROMISE, request="r-2", lease_id="other")
+    assert await both.workers.promise(other, 4, TTL) is None
+    assert await both.workers.promised("w-1", "r-2") is None
+    assert await both.workers.promise(PROMISE, 4, TTL) == PROMISE
+    assert await both.queue.workers() == []
 
 
 async def test_what_a_worker_runs_counts_for_a_lease_or_as_long_as_it_says_so(both: Both) -> None:
@@ -140,6 +154,7 @@ async def test_a_worker_over_http_goes_and_nobody_else(both: Both) -> None:
 
 
 async def test_requests_and_workers_do_not_share_promises(both: Both) -> None:
+    await both.workers.register(VIEW, TTL)
     await both.workers.promise(PROMISE, 4, TTL)
     assert await both.workers.promised("w-1", "r-2") is None
     assert await both.workers.promised("w-2", "r-1") is None

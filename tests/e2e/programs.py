@@ -9,8 +9,10 @@ from infra.local.install import APT
 
 PACKAGES = {
     "amqp-publish": "amqp-tools",
+    "bash": "bash",
     "curl": "curl",
     "redis-cli": "redis-tools",
+    "sh": "dash",
     "ss": "iproute2",
 }
 

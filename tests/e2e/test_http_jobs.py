@@ -47,6 +47,18 @@ def test_every_line_of_the_page_on_http_jobs_works(printed: str) -> None:
     assert printed.count('"status":302') >= 1
 
 
+def test_what_a_job_was_answered_is_shown_by_its_log_and_by_its_record(printed: str) -> None:
+    _, _, shown = printed.partition("\nPOST /kept\n")
+    assert shown.splitlines()[:4] == [
+        "Authorization: None",
+        "DueQ-Attempt: 1",
+        "Content-Type: text/plain; charset=utf-8",
+        "signature: none",
+    ]
+    (record,) = (line for line in printed.splitlines() if '"body": "POST /kept' in line)
+    assert json.loads(record)["items"][0]["headers"]["Server"]
+
+
 def test_no_secret_is_shown_by_anything(printed: str) -> None:
     assert {"DUEQ_SECRET_PARTNER", "DUEQ_SECRET_WEBHOOK"} == SECRETS.keys()
     assert not [word for word in SECRETS.values() if word in printed]

@@ -96,6 +96,19 @@ async def test_a_coroutine_that_will_not_be_cancelled_keeps_neither_its_job_nor_
     assert first.returncode == 0
 
 
+async def test_a_coroutine_that_blocks_past_its_time_ends_its_worker_and_is_poison(
+    patchy: Up, tmp_path: Path
+) -> None:
+    """The worker would extend its lease for ever, and never run anything else."""
+    job_id = submit(patchy, {"task": "blocking", "queue": "blocking", "max_lost": 1})
+    with worker(patchy, tmp_path, "blocking", "first") as first:
+        await eventually(lambda: first.poll() is not None, timeout=30)
+    assert first.returncode == 1
+    assert "worker.gives_up" in (tmp_path / "first.log").read_text()
+    await eventually(partial(is_in, patchy, job_id, "dead"), timeout=30)
+    assert show(patchy, job_id)["reason"] == "poison"
+
+
 async def test_a_task_submits_a_job_that_runs(patchy: Up, tmp_path: Path) -> None:
     job_id = submit(patchy, {"task": "parent", "queue": "parents", "payload": [1, 2]})
     with worker(patchy, tmp_path, "parents", "first"):

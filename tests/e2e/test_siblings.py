@@ -74,14 +74,11 @@ async def test_how_a_child_died_is_told_with_the_job_that_it_took_along(
     (system.folder / "deadly.py").write_text(DEADLY)
     with siblings(system, tmp_path, "--queue", "deadly", "--import", "deadly"):
         await eventually(lambda: len(listed(system, "deadly")) == 2, timeout=LONG)
-        job_id = system.json("job", "submit", "--queue", "deadly", "--task", "kills")["id"]
-        await eventually(
-            lambda: system.json("job", "show", job_id)["status"] == "succeeded", timeout=120
-        )
-    (evidence,) = [
-        line for line in system.dueq("job", "logs", job_id).stdout.splitlines() if "SIGKILL" in line
-    ]
-    assert "was killed by SIGKILL" in evidence
+        for task, told in (("kills", "was killed by SIGKILL"), ("quits", "exit code 0 while")):
+            asked = ("--queue", "deadly", "--task", task, "--wait=120")
+            job = system.json("job", "submit", *asked)
+            assert job["status"] == "succeeded"
+            assert told in system.dueq("job", "logs", job["id"]).stdout
 
 
 async def test_children_end_when_their_parent_is_killed(system: Up, tmp_path: Path) -> None:
@@ -151,4 +148,11 @@ def kills(payload, context):
     if context.attempt == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     return "alive"
+
+
+@task("quits")
+def quits(payload, context):
+    if context.attempt == 1:
+        os._exit(0)
+    return "there"
 """

@@ -34,8 +34,10 @@ async def stubborn(payload, context):
 
 
 @contextmanager
-def worker(system: Up, folder: Path, queue: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """One of its own, with a drain longer than anybody waits."""
+def worker(
+    system: Up, folder: Path, queue: str, *before: str
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """One of its own, with a drain longer than anybody waits; `before` starts it."""
     (folder / "impatient.py").write_text(TASKS)
     urls = {
         f"DUEQ_{name.upper()}_URL": str(system.line[name]) for name in ("amqp", "mongo", "redis")
@@ -43,7 +45,7 @@ def worker(system: Up, folder: Path, queue: str) -> Iterator["subprocess.Popen[b
     environment = clean_environment(DUEQ_HTTP_PORT="0", DUEQ_DRAIN_SECONDS="600", **urls)
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
-            command("worker", "--queue", queue, "--import", "impatient"),
+            [*before, *command("worker", "--queue", queue, "--import", "impatient")],
             cwd=folder, env=environment, stderr=log,
         )  # fmt: skip
         try:
@@ -55,8 +57,14 @@ def worker(system: Up, folder: Path, queue: str) -> Iterator["subprocess.Popen[b
 
 def said_often(folder: Path, times: int) -> bool:
     """Whether the worker has said so often that it stops."""
-    lines = [json.loads(line) for line in (folder / "log").read_text().splitlines()]
-    return [line["event"] for line in lines].count("process.stopping") == times
+    return len(why_stopping(folder)) == times
+
+
+def why_stopping(folder: Path) -> list[str]:
+    """For each time that it has said so."""
+    found = (folder / "log").read_text().splitlines()
+    lines = [json.loads(line) for line in found if line.startswith("{")]
+    return [line["why"] for line in lines if line["event"] == "process.stopping"]
 
 
 @pytest.mark.parametrize(("task", "signals"), [("patient", 2), ("stubborn", 3)])
@@ -78,3 +86,28 @@ async def test_a_worker_drains_at_the_first_signal_and_waits_for_nothing_at_the_
         assert process.wait(timeout=10) == 0
     assert system.json("job", "show", job_id)["status"] == "running"  # the reaper's
     system.json("job", "cancel", job_id)
+
+
+async def test_a_worker_drains_when_its_terminal_has_gone(system: Up, tmp_path: Path) -> None:
+    """The shell says so and then the kernel: twice is not a person who grows impatient."""
+    job_id = system.json("job", "submit", "--task", "patient", "--queue", "hangup")["id"]
+    with worker(system, tmp_path, "hangup") as process:
+        await eventually(
+            lambda: system.json("job", "show", job_id)["status"] == "running", timeout=60
+        )
+        for _ in range(2):
+            process.send_signal(signal.SIGHUP)
+            await eventually(partial(said_often, tmp_path, 1), timeout=30)
+        assert system.json("job", "show", job_id)["status"] == "running"
+        system.json("job", "cancel", job_id)
+        assert process.wait(timeout=30) == 0
+    assert why_stopping(tmp_path) == ["SIGHUP"]
+
+
+async def test_a_worker_under_nohup_outlives_its_terminal(system: Up, tmp_path: Path) -> None:
+    with worker(system, tmp_path, "nohup", "nohup") as process:
+        await eventually(lambda: "process.ready" in (tmp_path / "log").read_text(), timeout=60)
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+    assert why_stopping(tmp_path) == ["SIGTERM"]

@@ -59,6 +59,11 @@ async def stubborn(payload, context: Context):
             context.log("not me")
 
 
+@task("blocking", timeout=0.2)
+async def blocking(payload, context: Context):
+    time.sleep(600)
+
+
 @task("parent")
 async def parent(payload, context: Context):
     return await context.submit({"payload": payload})

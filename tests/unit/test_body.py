@@ -214,6 +214,20 @@ def test_every_flaw_is_told_at_once() -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"queue": "a b"}, "must match pattern"),
+        ({"command": ""}, "must have at least 1 character"),
+        ({"tags": ["x"] * 21}, "must have at most 20 items"),
+        ({"priority": 10}, "must be less than or equal to 9"),
+    ],
+)
+def test_a_flaw_does_not_speak_of_strings_and_inputs(body: dict[str, Any], said: str) -> None:
+    ((_, told),) = flaws(body)
+    assert told.startswith(said)
+
+
+@pytest.mark.parametrize(
     ("body", "pointer"),
     [
         ({"http": {}}, "/http/url"),

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from pipeline.clock import StoreClock, SystemChance
 from pipeline.domain.errors import Unavailable, UnknownOutcome
@@ -225,11 +226,15 @@ class Recorder:
     def __init__(self) -> None:
         self.threads: set[str] = set()
         self.beats = 0
+        self.is_gone = False
 
     async def running(self, attempts: Sequence[Attempt]) -> frozenset[Attempt]:
         self.threads.add(threading.current_thread().name)
         self.beats += 1
-        return frozenset(attempts)
+        return frozenset() if self.is_gone else frozenset(attempts)
+
+    async def ack(self, leases: Sequence[Lease]) -> None:
+        self.threads.add(threading.current_thread().name)
 
     async def extend(self, leases: Sequence[Lease], ttl: timedelta) -> None:
         self.threads.add(threading.current_thread().name)
@@ -253,7 +258,9 @@ async def test_a_job_that_blocks_the_whole_loop_does_not_starve_the_heartbeat() 
         beats.append(recorder.beats - before)
 
     await world.submit(task="busy")
-    beating = in_own_thread(options, recorded(recorder), StoreClock(), SystemChance())
+    beating = in_own_thread(
+        options, recorded(recorder), clock_of(world), SystemChance(), lambda: None
+    )
     async with world.running(world.worker(heartbeat=beating)):
         await eventually(lambda: beats)
 
@@ -270,13 +277,64 @@ async def test_a_worker_whose_heartbeat_dies_does_not_go_on() -> None:
         async def sleep(self, seconds: float) -> None:
             raise RuntimeError("no time")
 
-    beating = in_own_thread(options, recorded(Recorder()), BrokenClock(), SystemChance())
+    beating = in_own_thread(options, recorded(Recorder()), BrokenClock(), SystemChance(), never)
     hooked, threading.excepthook = threading.excepthook, lambda _: None
     try:
         with pytest.raises(BaseExceptionGroup):
             await asyncio.wait_for(world.worker(heartbeat=beating).run(), 5)
     finally:
         threading.excepthook = hooked
+
+
+@pytest.mark.parametrize("why", ["timeout", "gone"])
+async def test_a_worker_whose_loop_a_job_blocks_past_its_time_gives_up(why: str) -> None:
+    """Neither its timeout nor a cancel reaches it, and the leases of its neighbours, which stand
+    still, would be extended for ever."""
+    world, recorder = WorkerWorld(), Recorder()
+    options = WorkerOptions("w1", ("default",), lease=timedelta(seconds=0.3))
+    gave_up, waited = threading.Event(), []
+
+    @world.registry.task("busy")
+    async def busy(payload: Any, context: Context) -> None:
+        recorder.is_gone = why == "gone"
+        waited.append(gave_up.wait(20))
+
+    await world.submit(task="busy", timeout=0.2 if why == "timeout" else 300.0)
+    beating = in_own_thread(
+        options, recorded(recorder), clock_of(world), SystemChance(), gave_up.set
+    )
+    with capture_logs() as logs:
+        async with world.running(world.worker(heartbeat=beating)):
+            await eventually(lambda: waited)
+
+    assert waited == [True]
+    assert "worker.gives_up" in [log["event"] for log in logs]
+
+
+async def test_a_job_that_blocks_the_loop_in_its_time_may_go_on() -> None:
+    world, recorder = WorkerWorld(), Recorder()
+    options = WorkerOptions("w1", ("default",), lease=timedelta(seconds=1))
+    waited: list[bool] = []
+
+    @world.registry.task("busy")
+    async def busy(payload: Any, context: Context) -> None:
+        waited.append(threading.Event().wait(2.2))
+
+    await world.submit(task="busy")
+    beating = in_own_thread(options, recorded(recorder), clock_of(world), SystemChance(), never)
+    async with world.running(world.worker(heartbeat=beating)):
+        await eventually(lambda: waited)
+
+
+def clock_of(world: WorkerWorld) -> StoreClock:
+    """Of worker and heartbeat: they reckon by the same one."""
+    clock = StoreClock()
+    world.clock.monotonic = clock.monotonic  # type: ignore[method-assign]
+    return clock
+
+
+def never() -> None:
+    raise AssertionError("there is no reason to give up")
 
 
 def recorded(recorder: Recorder) -> Any:

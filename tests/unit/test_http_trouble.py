@@ -23,6 +23,8 @@ def test_a_forbidden_address_is_no_trouble_of_the_target_and_never_works() -> No
     assert (trouble.type, trouble.of_target, trouble.is_retryable) == (
         "forbidden_target", None, False,
     )  # fmt: skip
+    assert trouble.message.startswith("http jobs may not reach a.example: ")
+    assert "DUEQ_HTTP_ALLOW" in trouble.message
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL])

@@ -90,7 +90,8 @@ async def test_who_comes_after_a_failure_tries_anew() -> None:
     assert house.opened == ["a", "a"]
 
 
-async def test_when_the_opener_is_cancelled_the_next_one_opens() -> None:
+async def test_when_the_opener_is_cancelled_the_opening_goes_on_for_the_next() -> None:
+    """What is given up half opened may cost more than itself."""
     house = House()
     house.may_open.clear()
     doors = house.doors()
@@ -99,7 +100,52 @@ async def test_when_the_opener_is_cancelled_the_next_one_opens() -> None:
     first.cancel()
     house.may_open.set()
     assert (await second).is_open
-    assert house.opened == ["a", "a"]
+    assert first.cancelled()
+    assert house.opened == ["a"]
+
+
+async def test_what_opens_for_nobody_any_more_is_kept_or_closed_like_all_others() -> None:
+    house = House()
+    house.may_open.clear()
+    doors = house.doors()
+    knocking = asyncio.ensure_future(knock(doors, "a"))
+    await until(lambda: house.opened == ["a"])
+    knocking.cancel()
+    await asyncio.wait([knocking])
+    closing = asyncio.ensure_future(doors.close())
+    await until(lambda: len(doors) == 0)
+    house.may_open.set()
+    await closing
+    assert house.closed == ["a"]
+
+
+async def test_a_failure_that_nobody_waits_for_any_more_is_the_end_of_it() -> None:
+    house = House()
+    house.is_locked = True
+    house.may_open.clear()
+    doors = house.doors()
+    knocking = asyncio.ensure_future(knock(doors, "a"))
+    await until(lambda: house.opened == ["a"])
+    knocking.cancel()
+    await asyncio.wait([knocking])
+    house.may_open.set()
+    house.is_locked = False
+    assert (await knock(doors, "a")).is_open
+
+
+async def test_who_is_cancelled_while_one_is_closed_does_not_have_it_closed_twice() -> None:
+    house = House()
+    doors = house.doors()
+    broken = await knock(doors, "a")
+    broken.is_open = False
+    house.may_close.clear()
+    knocking = asyncio.ensure_future(knock(doors, "a"))
+    await until(lambda: house.closing == ["a"])
+    knocking.cancel()
+    await asyncio.wait([knocking])
+    house.may_close.set()
+    assert (await knock(doors, "a")).is_open
+    assert house.closing == ["a"]
 
 
 async def test_one_that_is_of_no_more_use_is_closed_and_another_opened() -> None:

@@ -1,18 +1,18 @@
-"""What a task may ask for: a typed payload, its own end, its progress, more jobs."""
+"""What a task may ask for: its own end, its progress, more jobs."""
 
 import asyncio
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date, timedelta
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, Field
 
 from pipeline.domain.errors import Rejected, UnknownOutcome
 from pipeline.domain.execution import Ending, Failed, Succeeded, TimedOut
-from pipeline.domain.job import Submission
+from pipeline.domain.job import Job, Submission
 from pipeline.domain.states import Event
 from tests.builders import a_job, an_execution
 from tests.fakes.clock import ManualClock, SeededChance
@@ -23,22 +23,6 @@ from workers.follow_ups import FollowUps
 from workers.notes import Notes
 from workers.tasks import Context, Fail, Registry, Retry
 from workers.testing import run_task, run_task_async
-
-
-class Order(BaseModel):
-    """A payload with a type."""
-
-    customer: str
-    day: date
-    lines: tuple[int, ...] = Field(max_length=3)
-
-
-@dataclass
-class Point:
-    """Another one."""
-
-    x: float
-    y: float
 
 
 @pytest.fixture
@@ -57,61 +41,6 @@ def failure(ending: Ending) -> Failed:
     return ending
 
 
-# -- typed payloads
-
-
-async def test_a_payload_is_what_the_annotation_says(registry: Registry) -> None:
-    async def it(payload: Order, context: Context) -> Any:
-        assert isinstance(payload, Order)
-        return [payload.day.year, payload.lines]
-
-    asked = {"customer": "c-7", "day": "2026-12-01", "lines": [1, 2]}
-    assert await run(registry, it, asked) == Succeeded([2026, [1, 2]])
-
-
-async def test_dataclasses_and_plain_types_are_types_too(registry: Registry) -> None:
-    def it(payload: list[Point], context: Context) -> float:
-        return payload[0].x
-
-    assert await run(registry, it, [{"x": 1, "y": 2}]) == Succeeded(1.0)
-
-
-async def test_an_annotation_may_be_a_name_in_quotes(registry: Registry) -> None:
-    def it(payload: "Order", context: "Context") -> None: ...
-
-    assert failure(await run(registry, it, {})).error.type == "bad_payload"
-
-
-async def test_a_payload_that_does_not_fit_says_where_and_is_not_tried_again(
-    registry: Registry,
-) -> None:
-    called: list[Order] = []
-
-    async def it(payload: Order, context: Context) -> None:
-        called.append(payload)
-
-    asked = {"day": "someday", "lines": [1, "x"]}
-    ending = failure(await run(registry, it, asked))
-    assert not called
-    assert (ending.error.type, ending.retryable) == ("bad_payload", False)
-    assert {each["pointer"] for each in ending.report["errors"]} == {
-        "/customer", "/day", "/lines/1"
-    }  # fmt: skip
-    assert "/customer: Field required" in ending.error.message
-    decision = an_execution(a_job(body={"task": "it"}), ending).decision
-    assert (decision.event, decision.reason) == (Event.DIE, "not_retryable")
-
-
-async def test_a_complaint_that_the_code_itself_raises_is_an_ordinary_failure(
-    registry: Registry,
-) -> None:
-    async def it(payload: Any, context: Context) -> None:
-        Order.model_validate({})
-
-    ending = failure(await run(registry, it))
-    assert (ending.error.type, ending.retryable) == ("ValidationError", True)
-
-
 # -- its own end
 
 
@@ -124,12 +53,94 @@ async def test_it_says_when_to_try_again(registry: Registry) -> None:
     assert (ending.retryable, ending.retry_after) == (True, timedelta(seconds=90))
 
 
+class Busy(Retry):
+    """One of theirs, with a delay of its own."""
+
+    delay = Decimal("2.5")
+
+
+@pytest.mark.parametrize(
+    "asked", [Retry(delay=Decimal("2.5")), Retry(delay=timedelta(seconds=2.5)), Busy("so it is")]
+)
+async def test_a_delay_is_a_number_of_any_type(registry: Registry, asked: Retry) -> None:
+    def it(payload: Any, context: Context) -> None:
+        raise asked
+
+    ending = failure(await run(registry, it))
+    assert (ending.error.type, ending.retry_after) == ("Retry", timedelta(seconds=2.5))
+
+
+class Soon(Retry):
+    """Said wrong."""
+
+    delay: Any = "soon"
+
+
+async def test_a_delay_that_is_none_is_a_failure_of_its_attempt_alone(registry: Registry) -> None:
+    """It took the worker down with all that ran there."""
+
+    def it(payload: str, context: Context) -> None:
+        raise Soon("x") if payload == "class" else Retry("x", delay=payload)  # type: ignore[arg-type]
+
+    executors = Executors(TaskExecutor(registry, threads=2))
+    registry.task("it")(it)
+    for payload in ("class", "90"):
+        job = a_job(body={"task": "it", "payload": payload})
+        ending = failure(await executors.run(job))
+        assert (ending.error.type, ending.retryable) == ("TypeError", True)
+        assert "seconds or a timedelta" in ending.error.message
+        assert an_execution(job, ending).decision.event is Event.RETRY
+
+
+async def test_it_need_not_say_why_it_is_in_vain(registry: Registry) -> None:
+    async def it(payload: Any, context: Context) -> None:
+        raise Fail
+
+    ending = failure(await run(registry, it))
+    assert (ending.error.type, ending.retryable) == ("Fail", False)
+
+
 async def test_it_says_that_to_try_again_is_in_vain(registry: Registry) -> None:
     def it(payload: Any, context: Context) -> None:
         raise Fail("no such customer")
 
     ending = failure(await run(registry, it))
     assert (ending.error.message, ending.retryable) == ("no such customer", False)
+
+
+async def test_what_it_says_in_a_group_counts(registry: Registry) -> None:
+    """So it comes out of a `TaskGroup`."""
+
+    async def part(error: Exception) -> None:
+        raise error
+
+    async def it(payload: str, context: Context) -> None:
+        said = Fail("in vain") if payload == "fail" else Retry("soon", delay=7)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(part(ValueError("broken")))
+            group.create_task(part(said))
+
+    executors = Executors(TaskExecutor(registry, threads=1))
+    registry.task("it")(it)
+    endings = [
+        failure(await executors.run(a_job(body={"task": "it", "payload": payload})))
+        for payload in ("fail", "retry")
+    ]
+    assert [(each.error.message, each.retryable) for each in endings] == [
+        ("in vain", False), ("soon", True)
+    ]  # fmt: skip
+    assert endings[1].retry_after == timedelta(seconds=7)
+    assert "ValueError: broken" in (endings[0].error.detail or "")
+
+
+async def test_what_made_it_say_so_is_told(registry: Registry) -> None:
+    def it(payload: Any, context: Context) -> None:
+        try:
+            raise ValueError("broken")
+        except ValueError as error:
+            raise Retry("soon") from error
+
+    assert "ValueError: broken" in (failure(await run(registry, it)).error.detail or "")
 
 
 def test_its_retry_policy_is_for_jobs_that_do_not_say(registry: Registry) -> None:
@@ -231,6 +242,36 @@ def test_a_plain_function_submits_too(registry: Registry) -> None:
     assert first == second, "the same key is the same job"
 
 
+async def test_a_plain_function_may_have_a_loop_of_its_own(registry: Registry) -> None:
+    """The connection to RabbitMQ belongs to the loop of the worker."""
+
+    async def submit(job: Job, asked: Mapping[str, Any]) -> str:
+        return f"in loop {id(asyncio.get_running_loop())}"
+
+    @registry.task("it")
+    def it(payload: Any, context: Context) -> str:
+        async def main() -> str:
+            return await context.submit({})
+
+        return asyncio.run(main())
+
+    executors = Executors(TaskExecutor(registry, threads=1, submit=submit))
+    ending = await executors.run(a_job(body={"task": "it"}))
+    assert ending == Succeeded(f"in loop {id(asyncio.get_running_loop())}")
+
+
+def test_a_plain_function_that_could_not_await_is_told(registry: Registry) -> None:
+    """Else nothing would be submitted, and nobody would hear of it."""
+
+    @registry.task("it")
+    def it(payload: Any, context: Context) -> None:
+        _ = context.submit({})
+
+    run = run_task("it", registry=registry)
+    assert run.error is not None
+    assert "submit_and_wait" in run.error.message
+
+
 async def test_a_coroutine_that_would_block_the_worker_is_told(registry: Registry) -> None:
     async def it(payload: Any, context: Context) -> None:
         context.submit_and_wait({})
@@ -256,6 +297,34 @@ async def test_what_runs_on_after_its_attempt_submits_nothing_beside_the_next_on
     assert ran.outcome == "timed_out"
     await eventually(refused.is_set)
     assert ran.submitted == []
+
+
+async def test_a_thread_that_waits_for_rabbitmq_waits_no_longer_than_its_attempt(
+    registry: Registry,
+) -> None:
+    """It would submit beside the next attempt, and have its slot until RabbitMQ is back."""
+    submitted: list[Any] = []
+    is_back = asyncio.Event()
+
+    async def submit(job: Job, asked: Mapping[str, Any]) -> str:
+        await is_back.wait()
+        submitted.append(asked)
+        return "its id"
+
+    @registry.task("it")
+    def it(payload: Any, context: Context) -> None:
+        context.submit_and_wait({"task": "mail"})
+
+    executors = Executors(TaskExecutor(registry, threads=1, submit=submit))
+    job = a_job(body={"task": "it", "timeout": 0.2})
+    assert isinstance(await executors.run(job), TimedOut)
+    runaway = executors.pop_abandoned(job)
+    assert isinstance(runaway, Future)
+    ending = await asyncio.wait_for(asyncio.wrap_future(runaway), 5)
+    assert "has ended" in failure(ending).error.message
+    is_back.set()
+    await asyncio.sleep(0)
+    assert submitted == []
 
 
 @pytest.mark.parametrize("asked", [{"queue": "a b"}, {"payload": 2**70}, {"payload": "x" * 10**6}])

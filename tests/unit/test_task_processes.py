@@ -75,6 +75,24 @@ async def test_a_process_is_used_again(world: World) -> None:
     assert len(pids) == 1
 
 
+async def test_it_is_the_function_that_was_registered_whatever_has_its_name_now(
+    world: World,
+) -> None:
+    assert await world.run("first_namesake", None) == Succeeded("first")
+    assert await world.run("second_namesake", None) == Succeeded("second")
+    assert await world.run("wrapped", "quiet") == Succeeded("quiet")
+
+
+async def test_what_a_function_has_started_does_not_run_on_after_it(
+    world: World, tmp_path: Path
+) -> None:
+    """It would run beside the next attempt, and be there as long as the worker."""
+    ending = await world.run("leave_a_process", str(tmp_path / "pid"))
+    assert isinstance(ending, Succeeded)
+    await eventually(lambda: not any(map(is_alive, ending.result.values())), timeout=1)
+    assert isinstance(await world.run("add", {"numbers": []}), Succeeded)
+
+
 async def test_a_payload_that_does_not_fit_is_not_tried_again(world: World) -> None:
     ending = failure(await world.run("add", {"numbers": ["x"]}))
     assert (ending.error.type, ending.retryable) == ("bad_payload", False)
@@ -105,6 +123,15 @@ async def test_a_crash_is_a_failure_of_its_own_job_alone(world: World) -> None:
     assert isinstance(await world.run("add", {"numbers": [1]}), Succeeded)
 
 
+async def test_a_process_that_nobody_hears_any_more_is_killed_and_that_is_said(
+    world: World,
+) -> None:
+    """SIGKILL alone would look like the system's, for want of memory."""
+    ending = failure(await world.run("go_silent", None))
+    assert (ending.error.type, ending.report) == ("crashed", {"exit_code": None, "signal": None})
+    assert "closed its connection" in ending.error.message
+
+
 async def test_a_crash_is_noticed_although_its_children_live_on(
     world: World, tmp_path: Path
 ) -> None:
@@ -116,11 +143,16 @@ async def test_a_crash_is_noticed_although_its_children_live_on(
     await eventually(lambda: not any(map(is_alive, family)), timeout=1)
 
 
-async def test_a_process_that_was_killed_while_it_was_idle_is_replaced(world: World) -> None:
+@pytest.mark.parametrize("is_noticed", [True, False])
+async def test_a_process_that_was_killed_while_it_was_idle_is_replaced(
+    world: World, is_noticed: bool
+) -> None:
+    """Also if nobody had heard of its death when it was given a job: it never began that."""
     ending = await world.run("add", {"numbers": []})
     pid = ending.result["pid"]  # type: ignore[union-attr]
     os.kill(pid, signal.SIGKILL)
-    await eventually(lambda: not Path(f"/proc/{pid}").exists())
+    if is_noticed:
+        await eventually(lambda: not Path(f"/proc/{pid}").exists())
     assert isinstance(await world.run("add", {"numbers": []}), Succeeded)
 
 

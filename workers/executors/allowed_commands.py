@@ -26,8 +26,7 @@ class AllowedCommands:
         check_allowed(patterns)
         folders = (os.path.realpath(each) for each in patterns if each.endswith("/"))
         self._folders = tuple(os.path.join(folder, "") for folder in folders)  # noqa: PTH118
-        located = (_located(each) for each in patterns if not each.endswith("/"))
-        self._programs = frozenset(each for each in located if each.startswith("/"))
+        self._programs = [each for each in patterns if not each.endswith("/")]
 
     def check(self, work: CommandWork) -> CommandWork:
         """The work with its program spelt out. Raises `Forbidden`.
@@ -40,7 +39,9 @@ class AllowedCommands:
                 raise Forbidden(f"with a list of commands a job may set {_FREE}… only, not {name}")
         program, *words = work.words
         path = _located(program)
-        if path not in self._programs and not path.startswith(self._folders):
+        if not path.startswith("/"):
+            raise Forbidden(f"{program} is not on the PATH of this worker, and no absolute path")
+        if not (path.startswith(self._folders) or path in map(_located, self._programs)):
             raise Forbidden(f"{program} is not among the commands that this worker runs")
         return CommandWork(
             [path, *words], work.env, work.cwd, work.stdin, work.success, work.not_retryable

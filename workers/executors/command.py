@@ -6,9 +6,11 @@ that were given to a command are taken out of what is reported of it.
 """
 
 import asyncio
+import errno
 import os
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.domain.command_work import CommandWork
 from pipeline.domain.execution import Ending, Succeeded
@@ -61,7 +63,9 @@ class CommandExecutor:
                 return failed("forbidden_command", str(error), retryable=False)
             except NoSuchSecret as error:
                 return failed("missing_secret", str(error))
-            except (OSError, ValueError) as error:
+            except OSError as error:
+                return failed("cannot_start", _why(error, work))
+            except ValueError as error:
                 return failed("cannot_start", revealed.without_in(str(error)))
             is_late = await _finish(process, job.spec.timeout)
             ran = _Ran(process.returncode, stdout, stderr)
@@ -77,6 +81,16 @@ async def _finish(process: CommandProcess, timeout: float) -> bool:
     finally:
         await process.end()
     return limit.expired()
+
+
+def _why(error: OSError, work: CommandWork) -> str:
+    """With the name of what it is about, which uvloop does not tell."""
+    why, program = os.strerror(error.errno or 0), work.words[0]
+    if work.cwd is not None and not os.access(f"{work.cwd}/", os.X_OK):
+        return f"the folder {work.cwd}: {why}"
+    if error.errno == errno.ENOENT and program.startswith("/") and Path(program).exists():
+        return f"{program}: {why}: the interpreter that its first line names"
+    return f"{program}: {why}"
 
 
 def _given(job: Job, work: CommandWork, revealed: Revealed) -> Given:

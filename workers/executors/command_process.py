@@ -14,6 +14,8 @@ from workers.guardian import Guardian
 _TERM_GRACE = 0.5
 _EXIT_GRACE = 1.0
 _PIPE_GRACE = 1.0
+_GLANCE = 0.02
+_NO_SIGNAL = 0
 
 Take = Callable[[bytes], None]
 
@@ -93,13 +95,17 @@ class CommandProcess(asyncio.SubprocessProtocol):
         return None if self._transport is None else self._transport.get_returncode()
 
     async def end(self) -> None:
-        """TERM, a moment to clean up, KILL for the group; then the last of the output."""
+        """TERM, a moment to clean up, KILL for the group; then the last of the output.
+
+        The moment is for all of it: a shell is gone at once, the program that it runs is not.
+        """
         try:
-            if not self.exited.is_set():
-                self._signal(signal.SIGTERM)
-                await _briefly(self.exited, _TERM_GRACE)
+            if self._signal(signal.SIGTERM):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_TERM_GRACE):
+                        await self._is_gone()
         finally:
-            self._kill()  # also what it has left in its group
+            self._kill()
         try:
             await _briefly(self.exited, _EXIT_GRACE)
             # Not for long: who has left the group may hold them on.
@@ -121,10 +127,18 @@ class CommandProcess(asyncio.SubprocessProtocol):
             self._signal(signal.SIGKILL)
             self._guardian.ended(self._group)
 
-    def _signal(self, which: signal.Signals) -> None:
+    async def _is_gone(self) -> None:
+        """Nobody is left in the group; nothing tells of that who does not ask."""
+        while self._signal(_NO_SIGNAL):
+            await _briefly(asyncio.Event(), _GLANCE)
+
+    def _signal(self, which: int) -> bool:
+        """Whether there was anybody to be told."""
         if self._group is not None:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._group, which)
+                return True
+        return False
 
     def _close(self) -> None:
         if self._input is not None:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import timedelta
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pipeline.domain.execution import Ending, ErrorInfo, Failed, Succeeded, TimedOut
 from pipeline.domain.job import Job
@@ -31,7 +31,7 @@ class Executor(Protocol[W]):
         ...
 
 
-Runaway = Future[object] | asyncio.Task[object]
+Runaway = Future[Any] | asyncio.Task[Any]
 """Code that runs on after its attempt has ended: a thread, which nobody can stop, or a coroutine
 that will not be cancelled."""
 
@@ -54,9 +54,11 @@ def failed(
     return Failed(info, retryable=retryable, retry_after=retry_after, report=report or {})
 
 
-def timed_out(seconds: float, report: dict[str, object] | None = None) -> TimedOut:
-    """It took longer than it may."""
-    return TimedOut(ErrorInfo("timeout", f"not done within {seconds:g} s"), report=report or {})
+def timed_out(
+    seconds: float, report: dict[str, object] | None = None, *, what: str = "not done"
+) -> TimedOut:
+    """It took longer than it may; `what` has not happened meanwhile."""
+    return TimedOut(ErrorInfo("timeout", f"{what} within {seconds:g} s"), report=report or {})
 
 
 async def within(seconds: float, run: Awaitable[Ending]) -> Ending:

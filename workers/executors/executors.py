@@ -1,5 +1,6 @@
 """From a job's kind to the one that runs it."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -9,7 +10,7 @@ from pipeline.domain.execution import Ending
 from pipeline.domain.http_work import HttpWork
 from pipeline.domain.job import Job, Kind, TaskWork
 from pipeline.telemetry import log
-from workers.executors.executor import Executor, Runaway, failed, within
+from workers.executors.executor import Executor, Runaway, failed, is_being_cancelled, within
 from workers.executors.task import TaskExecutor
 
 _log = log(__name__)
@@ -28,11 +29,15 @@ class Executors:
         """Run this attempt; it ends within the job's timeout, a command a few seconds later.
 
         Code that had its time and was stopped has timed out, whatever it answers to that. Raises
-        nothing but `CancelledError`: a mistake of ours must not take down each worker in its turn.
+        nothing but the `CancelledError` that was meant for it: a mistake of ours must not take
+        down each worker in its turn. One that a driver lets out of a pending call is an error: a
+        `TaskGroup` would take it for the end of the attempt, and its job would run for ever.
         """
         try:
             return await self._run(job)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and is_being_cancelled():
+                raise
             _log.exception("executor.failed", job=job.id, kind=job.spec.kind.value, next="retry")
             return failed("internal", f"{type(error).__name__}: {error}")
 
@@ -54,6 +59,10 @@ class Executors:
                 return failed("unsupported", f"this worker does not run {job.spec.kind} jobs")
             case _:
                 assert_never(work)
+
+    def timeout_of(self, job: Job) -> float:
+        """How long its code may run, in seconds: a task may say less than the job."""
+        return self.task.timeout_of(job) if job.spec.kind is Kind.TASK else job.spec.timeout
 
     def judged(self, job: Job) -> Job:
         """The job by whose policy the end of an attempt is judged: a task may bring its own."""

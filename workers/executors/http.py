@@ -9,14 +9,14 @@ takes the request's timeout, or the job's if that is shorter, and keeps 64 KiB, 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from pipeline.domain.execution import Ending, ErrorInfo, Held, Succeeded
+from pipeline.domain.execution import Ending, ErrorInfo, Failed, Held, Succeeded, TimedOut
 from pipeline.domain.http_work import HttpWork
 from pipeline.domain.job import Job
 from pipeline.ports import Clock, Wait
@@ -30,6 +30,7 @@ from workers.secrets import NoSuchSecret, Revealed, Secrets
 
 _SPARE = timedelta(seconds=5)
 """A probe has its timeout, and this to tell of its end."""
+_ORIGIN_CHARS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,33 +93,45 @@ class _Call:
         self._connections = connections
         self._clock = clock
         self._hops = 0
+        self._origin = ""
+        self._status: int | None = None
 
     async def run(self, request: HttpRequest, seconds: float) -> _End:
         """Never raises but on cancellation."""
+        end = await self._end(request, seconds)
+        # Whatever has become of where it led: the target has answered, with a redirect.
+        return _End(self._led(end.ending), Answered()) if self._hops else end
+
+    async def _end(self, request: HttpRequest, seconds: float) -> _End:
         try:
             async with asyncio.timeout(seconds):
                 return await self._follow(request)
         except aiohttp.ConnectionTimeoutError:
             assert self._work.connect_timeout is not None
-            return self._failing(timed_out(self._work.connect_timeout), "no connection in time")
+            ending = timed_out(self._work.connect_timeout, what="no connection")
+            return _End(ending, Failing("no connection in time"))
         except TimeoutError:
-            return self._failing(timed_out(seconds), "no answer in time")
-        except (aiohttp.InvalidURL, UnicodeError) as error:  # a host that is no name
-            return _End(failed("invalid_url", self._clean(error), retryable=False))
+            return _End(timed_out(seconds, what=self._missing()), Failing("no answer in time"))
+        except (aiohttp.InvalidURL, UnicodeError):
+            text = self._reveal.without_in(f"no host has such a name: {self._origin}")
+            return _End(failed("invalid_url", text, retryable=False))
         except (aiohttp.ClientError, OSError) as error:
             return self._broken(error)
         except ValueError as error:  # the library cannot send it: no trouble of the target
-            return _End(failed(type(error).__name__, self._clean(error)))
+            text = self._reveal.without_in(str(error))
+            return _End(failed(type(error).__name__, text))
 
     async def _follow(self, request: HttpRequest) -> _End:
         while True:
+            self._origin, self._status = origin_of(request.url), None
             async with self._connections.send(request, self._work.connect_timeout) as response:
+                self._status = response.status
                 answer = await read_answer(response, self._reveal, self._clock.now())
                 location = response.headers.get("Location")
             if answer.status not in REDIRECTS or location is None or not self._work.redirects:
                 return self._answered(answer, answer.ending(self._work))
             if self._hops == self._work.redirects:
-                text = f"redirected more than {self._hops} times"
+                text = f"more redirects than the {self._hops} that the job allows"
                 return self._answered(answer, answer.failure(self._work, "redirects", text))
             try:
                 request = request.redirected(answer.status, location)
@@ -131,22 +144,27 @@ class _Call:
 
     def _answered(self, answer: Answer, ending: Ending) -> _End:
         """What the job calls success is an answer, also if it is a 503."""
-        is_well = self._hops or isinstance(ending, Succeeded)
-        return _End(ending, Answered() if is_well else answer.health)
+        return _End(ending, Answered() if isinstance(ending, Succeeded) else answer.health)
 
     def _broken(self, error: aiohttp.ClientError | OSError) -> _End:
         """No answer, or only a part of one."""
         trouble = trouble_of(error)
         text = self._reveal.without_in(trouble.message)
         ending = failed(trouble.type, text, retryable=trouble.is_retryable)
-        return self._failing(ending, trouble.of_target) if trouble.of_target else _End(ending)
+        return _End(ending, Failing(trouble.of_target) if trouble.of_target else None)
 
-    def _failing(self, ending: Ending, error: str) -> _End:
-        """The trouble of where a redirect led is not that of the target, which has answered."""
-        return _End(ending, Answered() if self._hops else Failing(error))
+    def _missing(self) -> str:
+        """What had not come when the time was over."""
+        begun = self._status is not None
+        return f"answered {self._status}, but not to the end" if begun else "no answer"
 
-    def _clean(self, error: Exception) -> str:
-        return self._reveal.without_in(str(error))
+    def _led(self, ending: Ending) -> Ending:
+        """With where redirects led, in a failure: nothing else in the record tells."""
+        if not isinstance(ending, Failed | TimedOut):
+            return ending
+        where = self._reveal.without_in(self._origin)[:_ORIGIN_CHARS]
+        text = f"{ending.error.message}; redirected to {where}"
+        return replace(ending, error=replace(ending.error, message=text))
 
 
 @asynccontextmanager

@@ -130,11 +130,16 @@ def _retry_after(response: aiohttp.ClientResponse, now: datetime) -> timedelta |
     says so would have all attempts within a moment.
     """
     text = response.headers.get("Retry-After", "").strip()
-    if re.fullmatch(r"[0-9]{1,9}", text):
-        delay = timedelta(seconds=int(text))
+    if re.fullmatch(r"[0-9]+", text):
+        delay = _seconds(text.lstrip("0"))
     else:
         delay = _until(_date(text), response, now)
     return min(delay, _LONGEST_RETRY_AFTER) if delay > timedelta(0) else None
+
+
+def _seconds(digits: str) -> timedelta:
+    """However many there are: Python refuses to count some thousands of them."""
+    return timedelta(seconds=int(digits or "0")) if len(digits) < 10 else _LONGEST_RETRY_AFTER
 
 
 def _until(at: datetime | None, response: aiohttp.ClientResponse, now: datetime) -> timedelta:

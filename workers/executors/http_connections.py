@@ -7,7 +7,6 @@ resolved again: the connection goes to the address that was judged.
 """
 
 import asyncio
-import resource
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,17 +16,12 @@ from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.client_reqrep import ConnectionKey
 
 from workers.executors.addresses import Address, AllowList, judged
+from workers.executors.http_pool import Pool
 from workers.executors.http_request import HttpRequest
 
 _LOOKUPS = 64
-_IDLE = 4.0
-"""Seconds that a connection is kept for: shorter than most servers do, or a request would meet one
-that is just being closed."""
-_MOST_IDLE = 1000
 _UNTIMED = aiohttp.ClientTimeout(total=None)
 _AddrInfo = tuple[Any, Any, int, str, tuple[Any, ...]]
 _Judge = Callable[[Address], bool]
@@ -38,7 +32,7 @@ class ForbiddenTarget(OSError):
     """The address is not one that http jobs may reach."""
 
     def __init__(self) -> None:
-        super().__init__("http jobs may not reach this address (DUEQ_HTTP_ALLOW)")
+        super().__init__("not on the public internet, and not in the worker's DUEQ_HTTP_ALLOW")
 
 
 class GuardedResolver(AbstractResolver):
@@ -142,50 +136,27 @@ async def open_connections(
     names = resolver or MachineResolver()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(names.close)
-        pools = (_Pool(judge, names) for judge in (allow.allows, allow.allows_named))
+        pools = (_pool(judge, names) for judge in (allow.allows, allow.allows_named))
         guarded, listed = [
             await stack.enter_async_context(_session(pool, user_agent)) for pool in pools
         ]
         yield Connections(allow, guarded, listed)
 
 
-class _Pool(aiohttp.TCPConnector):
-    """Connections to what `allows` lets pass; of those that are idle not more than there is room.
+def _pool(allows: _Judge, names: AbstractResolver) -> Pool:
+    """Connections to what `allows` lets pass."""
 
-    The library bounds those in use alone. Idle ones, a few seconds for each of many targets, would
-    take all the files that this process may open.
-    """
+    def make_socket(info: _AddrInfo) -> socket.socket:
+        family, kind, protocol, _, address = info
+        if not allows(judged(address[0])):
+            raise ForbiddenTarget
+        return socket.socket(family, kind, protocol)
 
-    def __init__(self, allows: _Judge, names: AbstractResolver) -> None:
-        def make_socket(info: _AddrInfo) -> socket.socket:
-            family, kind, protocol, _, address = info
-            if not allows(judged(address[0])):
-                raise ForbiddenTarget
-            return socket.socket(family, kind, protocol)
-
-        super().__init__(
-            limit=0,
-            keepalive_timeout=_IDLE,
-            resolver=GuardedResolver(allows, names),
-            socket_factory=make_socket,
-        )
-        self._most_idle = _most_idle()
-
-    def _release(
-        self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False
-    ) -> None:
-        is_full = sum(map(len, self._conns.values())) >= self._most_idle
-        super()._release(key, protocol, should_close=should_close or is_full)
-
-
-def _most_idle() -> int:
-    """A quarter of the files that this process may open: there are two pools."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return _MOST_IDLE if limit == resource.RLIM_INFINITY else min(limit // 4, _MOST_IDLE)
+    return Pool(make_socket, GuardedResolver(allows, names))
 
 
 def _session(connector: aiohttp.TCPConnector, user_agent: str) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
+    session = aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
@@ -194,3 +165,6 @@ def _session(connector: aiohttp.TCPConnector, user_agent: str) -> aiohttp.Client
         timeout=_UNTIMED,
         headers={"User-Agent": user_agent, "Accept-Encoding": "identity"},
     )
+    # It would send a GET, PUT or DELETE again when the server hangs up: an attempt is one request.
+    session._retry_connection = False
+    return session

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from hmac import new as hmac_of
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from pydantic_core import to_json
 from yarl import URL
@@ -26,6 +26,7 @@ from workers.secrets import NoSuchSecret, Revealed
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _OF_A_BODY = frozenset({"content-encoding", "content-language", "content-location", "content-type"})
 _SIGNATURE = frozenset({"webhook-id", "webhook-timestamp", "webhook-signature"})
+_OF_A_URL = "!$&'()*+,;=:@/?%[]"
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -104,11 +105,22 @@ def _refuse(names: Set[str]) -> None:
 
 def _url_of(work: HttpWork) -> URL:
     try:
-        url = URL(work.url)
-        url.origin()
+        url = _as_written(work.url)
         return url.extend_query(list(_pairs(work.query))) if work.query else url
     except ValueError as error:
         raise Refused("invalid_url", str(error)) from None
+
+
+def _as_written(text: str) -> URL:
+    """Path and query byte for byte: receivers may have signed them so, and the library would write
+    `%2F` or `%7E` anew. Only what no URL may contain is encoded. Raises `ValueError`."""
+    origin, raw = URL(text).origin(), URL(text, encoded=True)
+    query = f"?{_encoded(raw.raw_query_string)}" if raw.raw_query_string else ""
+    return URL(f"{origin}{_encoded(raw.raw_path)}{query}", encoded=True)
+
+
+def _encoded(part: str) -> str:
+    return quote(part, safe=_OF_A_URL, errors="surrogateescape")
 
 
 def _pairs(fields: Fields) -> Iterator[tuple[str, str]]:
@@ -119,11 +131,11 @@ def _pairs(fields: Fields) -> Iterator[tuple[str, str]]:
 
 def _target_of(here: URL, location: str) -> URL:
     try:
-        url = here.join(URL(location))
-        url.origin()
+        there = here.join(URL(location, encoded=True))
+        url = _as_written(str(there))
     except ValueError:
         raise Refused("forbidden_redirect", "the redirect leads to no URL") from None
-    if url.scheme not in ("http", "https") or url.raw_user or url.raw_password:
+    if url.scheme not in ("http", "https") or there.raw_user or there.raw_password:
         raise Refused("forbidden_redirect", "the redirect leads to no http or https URL")
     if here.scheme == "https" and url.scheme == "http":
         raise Refused("forbidden_redirect", "the redirect leads from https to http")

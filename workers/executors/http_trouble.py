@@ -46,7 +46,8 @@ def _unconnected(error: aiohttp.ClientConnectorError) -> Trouble:
     """A forbidden address says nothing of the target: nothing was sent there."""
     cause, where = error.os_error, f"{error.host}:{error.port}"
     if isinstance(cause, ForbiddenTarget):
-        return Trouble("forbidden_target", str(cause), None, is_retryable=False)
+        text = f"http jobs may not reach {error.host}: {cause}"
+        return Trouble("forbidden_target", text, None, is_retryable=False)
     if isinstance(cause, ssl.SSLError):
         return Trouble("tls", f"no TLS with {where}: {_reason(cause)}", "no TLS")
     of_target = None if cause.errno in _OURS else "cannot be reached"

@@ -2,7 +2,8 @@
 
 A process that dies takes its own job with it and no other. None outlives the worker
 (`workers.guardian`). Idle ones are kept, as many as there are cores, since they take a moment to
-start.
+start; but not one whose function has left processes behind: those are killed with it, lest they run
+on beside the next attempt.
 """
 
 import asyncio
@@ -43,9 +44,21 @@ class Processes:
 
     async def run(self, task: Task, payload: Any, context: Context) -> Ending:
         """Run the function to its end. Cancelled, it is killed first."""
-        process = await self._take()
+        asked = _asked(task, payload, context)
+        while self._idle:
+            process = self._idle.pop()
+            ending = await self._run_in(process, asked, context.channel)
+            if process.has_begun:  # else it had died before, and nobody had noticed yet
+                return ending
+        process = _Process(self._guardian)
+        await process.start()
+        return await self._run_in(process, asked, context.channel)
+
+    async def _run_in(
+        self, process: "_Process", asked: Mapping[str, Any], channel: Channel
+    ) -> Ending:
         try:
-            ending = await _converse(process, _asked(task, payload, context), context.channel)
+            ending = await _converse(process, asked, channel)
         except BaseException:
             process.kill()
             raise
@@ -54,35 +67,31 @@ class Processes:
         self._keep(process)
         return ending
 
-    async def _take(self) -> "_Process":
-        while self._idle:
-            process = self._idle.pop()
-            if process.is_there:
-                return process
-            process.kill()
-        process = _Process(self._guardian)
-        await process.start()
-        return process
-
     def _keep(self, process: "_Process") -> None:
-        if len(self._idle) < self._most_idle:
+        if len(self._idle) < self._most_idle and not process.leaves_processes:
             self._idle.append(process)
         else:
             process.kill()
 
 
-async def _converse(process: "_Process", asked: dict[str, Any], channel: Channel) -> Ending | None:
+async def _converse(
+    process: "_Process", asked: Mapping[str, Any], channel: Channel
+) -> Ending | None:
     """What the function ends as; None if its process has ended instead."""
+    process.has_begun = False
     process.send(asked)
     async for line in process.lines():
         match from_json(line):
+            case {"begins": _}:
+                process.has_begun = True
             case {"progress": [fraction, note]}:
                 channel.progress(fraction, note)
             case {"log": text}:
                 channel.log(text)
             case {"submit": job}:
                 process.send(await _answer(job, channel))
-            case {"ending": ending}:
+            case {"ending": ending, "leaves_processes": leaves_processes}:
+                process.leaves_processes = leaves_processes
                 return task_endings.from_json(ending)
     return None
 
@@ -114,7 +123,10 @@ def _asked(task: Task, payload: Any, context: Context) -> dict[str, Any]:
 
 
 def _crash_of(code: int | None) -> Failed:
-    if code is None or code >= 0:
+    if code is None:
+        text = "the process of the task closed its connection to the worker, and was killed"
+        return failed("crashed", text, report={"exit_code": None, "signal": None})
+    if code >= 0:
         text = f"the process of the task has ended with exit code {code}"
         return failed("crashed", text, report={"exit_code": code, "signal": None})
     name = signal_name(-code)
@@ -126,6 +138,8 @@ class _Process(asyncio.SubprocessProtocol):
     """One of them."""
 
     def __init__(self, guardian: Guardian) -> None:
+        self.has_begun = False
+        self.leaves_processes = False
         self._guardian = guardian
         self._exited = asyncio.Event()
         self._transport: asyncio.SubprocessTransport | None = None
@@ -176,11 +190,6 @@ class _Process(asyncio.SubprocessProtocol):
         assert self._transport is not None
         return self._transport.get_returncode()
 
-    @property
-    def is_there(self) -> bool:
-        """Whether it could run something, as far as is known."""
-        return self.returncode is None and self._reader is not None and not self._reader.at_eof()
-
     def send(self, message: Mapping[str, Any]) -> None:
         assert self._writer is not None  # it was started
         self._writer.write(to_json(message) + b"\n")
@@ -208,13 +217,14 @@ class _Process(asyncio.SubprocessProtocol):
             self._group = None
 
     async def end(self) -> int | None:
-        """Its exit code, when it has closed its socket; a KILL if it goes on without."""
+        """Its exit code, when it has closed its socket; None: it went on without, and is killed."""
         try:
             await self._exits_within(_EXIT_GRACE)
+            code = self.returncode
         finally:
             self.kill()
         await self._exits_within(_EXIT_GRACE)
-        return self.returncode
+        return code
 
     async def _exits_within(self, seconds: float) -> None:
         with suppress(TimeoutError):

@@ -8,13 +8,13 @@ and `pop_abandoned` tells what runs on.
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from pipeline.domain.execution import Ending
 from pipeline.domain.job import Job, TaskWork
-from workers.executors.executor import Runaway, failed, is_being_cancelled, reporting, within
+from workers.executors.executor import Runaway, failed, reporting, within
 from workers.executors.processes import Processes
 from workers.executors.task_endings import failure_of, success_of
 from workers.notes import Note, Notes
@@ -30,14 +30,6 @@ Submit = Callable[[Job, Mapping[str, Any]], Awaitable[str]]
 async def submit_nowhere(job: Job, asked: Mapping[str, Any]) -> str:
     """For workers that have no way to submit."""
     raise RuntimeError("this worker cannot submit jobs")
-
-
-@dataclass(frozen=True, slots=True)
-class _Raised:
-    """Handed over instead of being raised: not every exception passes through a future, and a
-    `SystemExit` in a task of the loop ends the loop."""
-
-    error: BaseException
 
 
 class TaskExecutor:
@@ -62,9 +54,9 @@ class TaskExecutor:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._processes.close()
 
-    def timeout_of(self, job: Job, work: TaskWork) -> float:
+    def timeout_of(self, job: Job) -> float:
         """The job's timeout, capped by the function's own."""
-        task = self._registry.get(work.task)
+        task = self._registry.get(job.spec.task or "echo")
         if task is None or task.timeout is None:
             return job.spec.timeout
         return min(job.spec.timeout, task.timeout)
@@ -85,9 +77,7 @@ class TaskExecutor:
         if task is None:
             return failed("unsupported", f"this worker has no task {work.task!r}")
         with self._notes.of(job) as note:
-            ending = await within(
-                self.timeout_of(job, work), self._ending(task, job, work.payload, note)
-            )
+            ending = await within(self.timeout_of(job), self._ending(task, job, work.payload, note))
             return reporting(ending, note.report())
 
     def pop_abandoned(self, job: Job) -> Runaway | None:
@@ -101,29 +91,21 @@ class TaskExecutor:
             schedule_id=job.schedule_id, fire_time=job.fire_time,
         )  # fmt: skip
         try:
-            if task.process:  # there the payload is fitted, too: the loop has no part in that
-                return await self._processes.run(task, payload, context)
-            return success_of(await self._call(task, task.fit(payload), context))
-        except asyncio.CancelledError as error:
-            if is_being_cancelled():
-                raise
-            return failure_of(error)
-        except BaseException as error:  # users' code: SystemExit must not end the worker
+            return await self._call(task, payload, context)
+        except OSError as error:  # of a process that could not be started
             return failure_of(error)
         finally:
-            channel.has_ended.set()
+            channel.end()
 
-    async def _call(self, task: Task, payload: Any, context: Context) -> Any:
+    async def _call(self, task: Task, payload: Any, context: Context) -> Ending:
+        if task.process:
+            return await self._processes.run(task, payload, context)
         if task.is_coroutine:
-            result = await self._await_coroutine(task, payload, context)
-        else:
-            result = await self._await_thread(task, payload, context)
-        if isinstance(result, _Raised):
-            raise result.error
-        return result
+            return await self._await_coroutine(task, payload, context)
+        return await self._await_thread(task, payload, context)
 
-    async def _await_coroutine(self, task: Task, payload: Any, context: Context) -> object:
-        running = asyncio.ensure_future(_call_on_loop(task, payload, context))
+    async def _await_coroutine(self, task: Task, payload: Any, context: Context) -> Ending:
+        running = asyncio.ensure_future(_ending_on_loop(task, payload, context))
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
@@ -135,8 +117,8 @@ class TaskExecutor:
                     self._abandoned[context.job_id] = running
             raise
 
-    async def _await_thread(self, task: Task, payload: Any, context: Context) -> object:
-        thread = self._pool.submit(_call_in_thread, task, payload, context)
+    async def _await_thread(self, task: Task, payload: Any, context: Context) -> Ending:
+        thread = self._pool.submit(_ending_in_thread, task, payload, context)
         try:
             return await asyncio.wrap_future(thread)
         except asyncio.CancelledError:
@@ -145,20 +127,19 @@ class TaskExecutor:
             raise
 
 
-async def _call_on_loop(task: Task, payload: Any, context: Context) -> object:
+async def _ending_on_loop(task: Task, payload: Any, context: Context) -> Ending:
     try:
-        result: object = await task.function(payload, context)
-    except BaseException as error:
-        return _Raised(error)
-    return result
+        return success_of(await task.function(task.fit(payload), context))
+    except BaseException as error:  # users' code: SystemExit must not end the worker
+        return failure_of(error)
 
 
-def _call_in_thread(task: Task, payload: Any, context: Context) -> object:
+def _ending_in_thread(task: Task, payload: Any, context: Context) -> Ending:
+    """All that users' code has a part in, their types too: none of it may hold up the loop."""
     try:
-        result: object = task.function(payload, context)
+        return success_of(task.function(task.fit(payload), context))
     except BaseException as error:
-        return _Raised(error)
-    return result
+        return failure_of(error)
 
 
 class _Channel:
@@ -167,11 +148,19 @@ class _Channel:
     def __init__(self, job: Job, note: Note, submit: Submit) -> None:
         self._job, self._note, self._submit = job, note, submit
         self._loop = asyncio.get_running_loop()
-        self.has_ended = threading.Event()
+        self._submitting: set[asyncio.Task[Any]] = set()
+        self._has_ended = threading.Event()
 
     @property
     def cancelled(self) -> bool:
-        return self.has_ended.is_set()
+        return self._has_ended.is_set()
+
+    def end(self) -> None:
+        """The attempt has ended. A thread that waits for RabbitMQ waits no more: it would submit
+        beside the next attempt, and keep its slot until RabbitMQ is back."""
+        self._has_ended.set()
+        for submitting in self._submitting:
+            submitting.cancel()
 
     def progress(self, fraction: float, note: str | None) -> None:
         self._note.progress(fraction, note)
@@ -180,24 +169,39 @@ class _Channel:
         self._note.line(text)
 
     async def submit(self, job: Mapping[str, Any]) -> str:
+        if _is_on(self._loop):
+            return await self._submit_here(job)
+        return await asyncio.wrap_future(self._submit_from_elsewhere(job))
+
+    def submit_and_wait(self, job: Mapping[str, Any]) -> str:
+        if _is_on(self._loop):
+            raise RuntimeError("a coroutine awaits submit() instead: this would block the worker")
+        return self._submit_from_elsewhere(job).result()
+
+    def _submit_from_elsewhere(self, job: Mapping[str, Any]) -> Future[str]:
+        """From a thread, which may have a loop of its own."""
+        return asyncio.run_coroutine_threadsafe(self._submit_for_thread(job), self._loop)
+
+    async def _submit_here(self, job: Mapping[str, Any]) -> str:
         self._check_running()
         return await self._submit(self._job, job)
 
-    def submit_and_wait(self, job: Mapping[str, Any]) -> str:
-        self._check_running()
-        if _is_on(self._loop):
-            raise RuntimeError("a coroutine awaits submit() instead: this would block the worker")
-        submitting = self._submit(self._job, job)
-        return asyncio.run_coroutine_threadsafe(_awaited(submitting), self._loop).result()
+    async def _submit_for_thread(self, job: Mapping[str, Any]) -> str:
+        task = asyncio.current_task()
+        assert task is not None
+        self._submitting.add(task)
+        try:
+            return await self._submit_here(job)
+        except asyncio.CancelledError:
+            self._check_running()
+            raise
+        finally:
+            self._submitting.discard(task)
 
     def _check_running(self) -> None:
         """What runs on after its end must not submit beside the attempt that comes after it."""
         if self.cancelled:
             raise RuntimeError("this attempt has ended: it submits no more jobs")
-
-
-async def _awaited(submitting: Awaitable[str]) -> str:
-    return await submitting
 
 
 def _is_on(loop: asyncio.AbstractEventLoop) -> bool:

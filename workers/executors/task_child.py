@@ -2,9 +2,12 @@
 
 Its only tie is a socket: lines of JSON, no pickles. It ends when the socket does; whoever kills it
 loses the job that it runs and nothing else. What it prints goes where the worker's prints go.
+With an ending it says whether the function has left processes behind: then it is not used again.
 """
 
 import asyncio
+import ctypes
+import inspect
 import os
 import socket
 import sys
@@ -20,7 +23,9 @@ from pipeline.domain.errors import Flaw, Rejected
 from workers.asked import body_of
 from workers.executors import task_endings
 from workers.notes import line_text, note_text
-from workers.tasks import Context, Task
+from workers.tasks import Context, Task, registered
+
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 class _Channel:
@@ -36,11 +41,15 @@ class _Channel:
         self._connection, self._answers = connection, answers
         self._sending, self._asking = threading.Lock(), threading.Lock()
 
+    def begin(self) -> None:
+        """Its first word: if this process ends without, the function has not been called."""
+        self._tell("begins", None)
+
     def end(self, ending: Mapping[str, Any]) -> None:
         """Its last word, when what it has asked is answered."""
         with self._asking, self._sending:
             self.cancelled = True
-            self._send("ending", ending)
+            self._send({"ending": ending, "leaves_processes": _has_children()})
 
     def progress(self, fraction: float, note: str | None) -> None:
         self._tell("progress", [float(fraction), None if note is None else note_text(note)])
@@ -67,21 +76,24 @@ class _Channel:
         """Send a line; False: nobody listens any more."""
         with self._sending:
             if not self.cancelled:
-                self._send(what, value)
+                self._send({what: value})
             return not self.cancelled
 
-    def _send(self, what: str, value: object) -> None:
-        self._connection.sendall(to_json({what: value}) + b"\n")
+    def _send(self, message: Mapping[str, object]) -> None:
+        self._connection.sendall(to_json(message) + b"\n")
 
 
 def main() -> None:
     """Until the worker closes the socket."""
     descriptor = int(sys.argv[1])
     os.set_inheritable(descriptor, False)  # what a function starts must not hold it open
+    # What the children of a function leave behind is a child of ours then, and not unknown.
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     connection = socket.socket(fileno=descriptor)
     lines = connection.makefile("rb")
     while line := lines.readline():
         channel = _Channel(connection, lines)
+        channel.begin()
         channel.end(task_endings.as_json(_run(from_json(line), channel)))
 
 
@@ -112,18 +124,29 @@ async def _awaited(result: Any) -> Any:
     return await result
 
 
-_known: dict[tuple[str, str], Task] = {}
+_known: dict[tuple[str, str, str], Task] = {}
 
 
 def _task(asked: dict[str, Any]) -> Task:
-    """The function where it stands: its module registers it here as it does in the worker."""
-    name = (asked["module"], asked["function"])
-    if name not in _known:
-        found: Any = import_module(name[0])
-        for part in name[1].split("."):
+    """As its module registers it here, too; or, if another one does, the function by its name."""
+    task, module, function = names = asked["task"], asked["module"], asked["function"]
+    if names not in _known:
+        found: Any = import_module(module)
+        for part in function.split("."):
             found = getattr(found, part)
-        _known[name] = Task(asked["task"], found, None, asyncio.iscoroutinefunction(found))
-    return _known[name]
+        by_name = Task(task, found, None, inspect.iscoroutinefunction(found))
+        _known[names] = registered(module, task) or by_name
+    return _known[names]
+
+
+def _has_children() -> bool:
+    """Whether anything that this process has started still runs; what has ended is collected."""
+    try:
+        while os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG) is not None:
+            pass
+    except ChildProcessError:  # there are none
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -1,23 +1,35 @@
 """What a function returned or raised, as an ending; the same in a thread and in a process."""
 
+import inspect
 import traceback
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
 from pipeline.domain.body import check_value
-from pipeline.domain.errors import Rejected
+from pipeline.domain.errors import Flaw, Rejected
 from pipeline.domain.execution import Ending, Failed, Succeeded
-from workers.executors.executor import DETAIL_CHARS, OUTPUT_BYTES, failed
-from workers.tasks import BadPayload, Fail, Retry
+from workers.executors.executor import (
+    DETAIL_CHARS,
+    MESSAGE_CHARS,
+    OUTPUT_BYTES,
+    failed,
+    storable,
+)
+from workers.tasks import BadPayload, Fail, Retry, time_of
 
 _FRAMES = -50
 _FLAWS = 100
 
 
 def success_of(result: Any) -> Succeeded | Failed:
-    """The result as JSON, or why it is none."""
+    """The result as JSON, or why it is none. May run users' code: that of a generator."""
+    if inspect.iscoroutine(result):
+        result.close()
+        return failed("bad_result", "it returned a coroutine: what is registered is no async def, "
+                      "but wraps one or forgets to await one")  # fmt: skip
     try:
         value = to_jsonable_python(result)
         check_value(value)
@@ -32,26 +44,60 @@ def success_of(result: Any) -> Succeeded | Failed:
 
 
 def failure_of(error: BaseException) -> Failed:
-    """What was raised, and whether it says what shall come of it."""
+    """What was raised, and whether it says what shall come of it; in a group, if one of it does."""
     match error:
         case BadPayload():
-            flaws = [{"pointer": each.pointer, "detail": each.detail} for each in error.flaws]
-            report: dict[str, object] = {"errors": flaws[:_FLAWS]}
+            report: dict[str, object] = {"errors": [_told(each) for each in error.flaws[:_FLAWS]]}
             return failed("bad_payload", str(error), retryable=False, report=report)
         case Fail():
-            return failed("Fail", _text_of(error), retryable=False)
+            return failed("Fail", _text_of(error), detail=_story_behind(error), retryable=False)
         case Retry():
-            return failed("Retry", _text_of(error), retry_after=error.delay)
+            return _retry(error)
+        case BaseExceptionGroup() if (said := _said_in(error)) is not None:
+            ending = failure_of(said)
+            return replace(ending, error=replace(ending.error, detail=_story_of(error)))
         case _:
-            story = "".join(traceback.format_exception(error, limit=_FRAMES))
-            name = type(error).__name__
-            return failed(name, _text_of(error), detail=story[-DETAIL_CHARS:])
+            return failed(type(error).__name__, _text_of(error), detail=_story_of(error))
+
+
+def _said_in(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
+    """Of what a `TaskGroup` raises: that it is in vain goes before when to try again."""
+    part: BaseException | None = group.subgroup(Fail) or group.subgroup(Retry)
+    while isinstance(part, BaseExceptionGroup):
+        part = part.exceptions[0]
+    return part
+
+
+def _retry(asked: Retry) -> Failed:
+    try:
+        after = None if asked.delay is None else time_of(asked.delay)
+    except Exception as error:  # a subclass may have set whatever it liked
+        return failure_of(error)
+    return failed("Retry", _text_of(asked), detail=_story_behind(asked), retry_after=after)
+
+
+def _story_behind(asked: BaseException) -> str | None:
+    """What made it say so, if it was raised because of something."""
+    return None if asked.__cause__ is None and asked.__context__ is None else _story_of(asked)
+
+
+def _story_of(error: BaseException) -> str:
+    story = "".join(traceback.format_exception(error, limit=_FRAMES))
+    return storable(story[-DETAIL_CHARS:])
+
+
+def _told(flaw: Flaw) -> dict[str, str]:
+    """As much as a record can hold of many: users' keys and words are in them."""
+    return {
+        "pointer": storable(flaw.pointer[:MESSAGE_CHARS]),
+        "detail": storable(flaw.detail[:MESSAGE_CHARS]),
+    }
 
 
 def _text_of(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:
+    except BaseException:  # users' code, too
         return "(its text cannot be had)"
 
 

@@ -1,0 +1,87 @@
+"""Connections that are kept for the next request, as far as there is room and all is quiet on them.
+
+Bytes that come while nobody waits for an answer are the answer to no request: the next one would
+take them for its own. A server may also just have hung up without a word, and a request that is
+written then is lost. So a connection on which anything has come is closed, never used again.
+"""
+
+import asyncio
+import resource
+import select
+from functools import partial
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.client_reqrep import ConnectionKey
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
+
+_IDLE = 4.0
+"""Seconds that a connection is kept for: shorter than most servers do, or a request would meet one
+that is just being closed."""
+_MOST_IDLE = 1000
+
+
+class Pool(aiohttp.TCPConnector):
+    """Of connections that are idle it keeps not more than there is room for.
+
+    The library bounds those in use alone. Idle ones, a few seconds for each of many targets, would
+    take all the files that this process may open.
+    """
+
+    def __init__(self, make_socket: aiohttp.SocketFactoryType, names: AbstractResolver) -> None:
+        super().__init__(
+            limit=0, keepalive_timeout=_IDLE, resolver=names, socket_factory=make_socket
+        )
+        self._factory = partial(_wire, asyncio.get_running_loop())
+        self._most_idle = _most_idle()
+
+    async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
+        while (connection := await super()._get(key, traces)) is not None:
+            wire = connection.protocol
+            assert isinstance(wire, _Wire)
+            if wire.is_quiet():
+                wire.is_idle = False
+                return connection
+            connection.close()
+        return None
+
+    def _release(
+        self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False
+    ) -> None:
+        is_full = sum(map(len, self._conns.values())) >= self._most_idle
+        super()._release(key, protocol, should_close=should_close or is_full)
+        if isinstance(protocol, _Wire):
+            protocol.is_idle = True
+
+
+class _Wire(ResponseHandler):
+    """A connection; `is_idle` while it is kept and nobody uses it."""
+
+    is_idle = False
+
+    def data_received(self, data: bytes) -> None:
+        """The library calls this itself, with nothing, when it goes on reading."""
+        if self.is_idle and data:  # whoever goes on talking would fill the memory, too
+            self.abort()
+        else:
+            super().data_received(data)
+
+    def is_quiet(self) -> bool:
+        """Whether nothing has come, nor its end: what the loop has not read yet counts as well."""
+        if self.should_close or self.transport is None:
+            return False
+        news = select.poll()
+        news.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not news.poll(0)
+
+
+def _wire(loop: asyncio.AbstractEventLoop) -> ResponseHandler:
+    return _Wire(loop)
+
+
+def _most_idle() -> int:
+    """A quarter of the files that this process may open: there are two pools."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST_IDLE if limit == resource.RLIM_INFINITY else min(limit // 4, _MOST_IDLE)
