@@ -93,7 +93,7 @@ def _one(schema: Schema) -> None:
     answer = ok("HandedJob", handed | {"lease_seconds": 15.0})
     answer["headers"] = {name: {"schema": {"type": "string"}} for name in _HANDED}
     take = paths["/api/workers/{worker}/next"]["get"]
-    tell(take, "200", answer, "403 404 422 429 503")
+    tell(take, "200", answer, "403 404 413 422 429 503")
     take["responses"]["204"] = {"description": "Nothing to do within `wait`."}
     gone = {"description": "It is not listed (any more)."}
     retire = paths["/api/workers/{worker}"]["delete"]

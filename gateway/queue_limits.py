@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from pipeline.domain.body import flaws_of
 from pipeline.domain.errors import Flaw, Rejected
-from pipeline.domain.limits import Limit
+from pipeline.domain.limits import Limit, reached
 from pipeline.domain.merge_patch import merged
 from pipeline.ports import KeyView, QueueView, Room
 
@@ -26,28 +26,26 @@ def changed(limit: Limit, patch: Any) -> Limit:
 
 def render_limit(limit: Limit, view: QueueView) -> dict[str, Any]:
     """`{concurrency, rate, waits_for}`: why nothing more is leased at the moment, or null."""
-    reached = f"{view.leased} of {limit.concurrency} running"
     return {
         "concurrency": limit.concurrency,
         "rate": None if limit.rate is None else limit.rate.model_dump(exclude_none=True),
-        "waits_for": _waits_for(view.room, reached),
+        "waits_for": _waits_for(view.room, f"{view.leased} of {limit.concurrency} running"),
     }
 
 
 def render_key(view: KeyView) -> dict[str, Any]:
     """A limit key that holds jobs back, and why."""
-    reached = f"{view.running} of {view.concurrency or view.running} running"
     return {
         "key": view.key,
         "waiting": view.waiting,
         "running": view.running,
-        "waits_for": _waits_for(view.room, reached),
+        "waits_for": _waits_for(view.room, reached(view.running, view.concurrency)),
     }
 
 
-def _waits_for(room: Room, reached: str) -> str | None:
+def _waits_for(room: Room, when_full: str) -> str | None:
     if room.is_full:
-        return reached
+        return when_full
     if room.token_in is None:
         return None
     return f"rate: next token in {room.token_in.total_seconds():.1f} s"

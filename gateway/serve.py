@@ -12,6 +12,10 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
+KEEP_ALIVE_SECONDS = 90
+"""An idle connection is kept for longer than a balancer keeps its own (75 s): who closes first may
+close in the moment in which the next request comes, and that one is cut off without an answer."""
+
 
 class _Server(uvicorn.Server):
     @contextmanager
@@ -33,6 +37,7 @@ async def serve(
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=max(1, round(grace)),
     )
     # asyncio sets this only on sockets made with an explicit protocol; without it an answer in two

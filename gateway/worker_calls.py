@@ -1,4 +1,4 @@
-"""What workers over HTTP send: the shapes of their bodies."""
+"""What workers over HTTP send: the shapes of their bodies and of their requests for work."""
 
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -34,7 +34,7 @@ def read_call(data: bytes, shape: type[Body]) -> Body:
     """The body as this shape; raises `Rejected` with every flaw."""
     value = read_json(data)
     if not isinstance(value, dict):
-        raise Rejected("invalid", Flaw("", "is a JSON object"))
+        raise Rejected("invalid", Flaw("", "must be a JSON object"))
     try:
         return shape.model_validate(value)
     except ValidationError as error:
@@ -58,6 +58,15 @@ class RegisterCall(_Body):
         return value
 
 
+class WorkQuery(BaseModel):
+    """A request for work. A misspelt `request` would cost a job when an answer is lost."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    wait: Annotated[float, Field(ge=0, le=60, description="Seconds.")] = 20.0
+    request: Word | None = None
+
+
 class HeldJob(_Body):
     """An attempt that the worker runs, as `next` has named it."""
 
@@ -66,8 +75,8 @@ class HeldJob(_Body):
     lease: Word
 
     def named(self) -> Attempt:
-        """As the store names it."""
-        return Attempt(self.id, self.attempt, self.lease)
+        """As the store names it, who writes ids in small letters; some write UUIDs in capitals."""
+        return Attempt(self.id.lower(), self.attempt, self.lease)
 
 
 class HeartbeatCall(_Body):
@@ -85,6 +94,12 @@ class LogCall(_Body):
     text: Annotated[str, Field(max_length=LOG_CHARS)] = ""
     progress: Annotated[float, Field(ge=0, le=1)] | None = None
     note: Annotated[str, Field(max_length=500)] | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.note is not None and self.progress is None:
+            raise ValueError("`note` goes with `progress`")
+        return self
 
 
 class ErrorCall(_Body):
@@ -130,9 +145,8 @@ class ResultCall(_Body):
             raise ValueError("`retryable` and `retry_after` go with the outcome `failed`")
         return self
 
-    def ending(self, written: str) -> Ending:
-        """What is recorded, with what the attempt has written."""
-        report = {"stdout": written} if written else {}
+    def ending(self, report: dict[str, Any]) -> Ending:
+        """What is recorded, with what the attempt has told."""
         match self.outcome:
             case "succeeded":
                 return Succeeded(self.result, report)

@@ -7,14 +7,15 @@ the record that stands decides. A result for an attempt that has another record 
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from gateway.deps import GatewayDeps
 from gateway.worker_calls import HeartbeatCall, LogCall, ResultCall
 from gateway.worker_named import heard, lease_of
 from pipeline import ending
 from pipeline.domain.errors import Conflict, NotFound, Unavailable
-from pipeline.domain.execution import Ending, ErrorInfo, Execution, TimedOut, conclude
+from pipeline.domain.execution import Ending, ErrorInfo, Execution, Outcome, TimedOut, conclude
 from pipeline.domain.job import Job
 from pipeline.domain.states import State
 from pipeline.ports import Attempt, Lease, LiveNote, Progress
@@ -122,16 +123,23 @@ async def finish(job_id: str, call: ResultCall, deps: GatewayDeps) -> Execution:
     if job is None:
         raise NotFound(f"there is no job {job_id}")
     attempt = Attempt(job_id, call.attempt, call.lease)
-    written = (await _report(attempt, deps)).get("stdout", "")
-    offered = call.ending(written)
+    offered = call.ending(await _report(attempt, deps))
     expected = conclude(job, offered, finished_at=deps.clock.now(), lot=0.0).outcome
     stands = await _end(job, offered, deps) if _runs(job, attempt) else await _record(attempt, deps)
     if stands is None or stands.lease_id != call.lease:
         raise _refused(attempt, call.outcome, stands)
     await _free_place(stands, deps)
     if stands.outcome is not expected:
+        await _note_late(stands, expected, deps)
         raise _refused(attempt, call.outcome, stands)
     return stands
+
+
+async def _note_late(stands: Execution, outcome: Outcome, deps: GatewayDeps) -> None:
+    """Offer it all the same: the store notes it beside the record that stands."""
+    late = replace(stands, outcome=outcome, finished_at=deps.clock.now(), result=None, report={})
+    with suppress(Unavailable):
+        await deps.store.record([late])
 
 
 async def _free_place(stands: Execution, deps: GatewayDeps) -> None:
@@ -162,12 +170,15 @@ async def _record(attempt: Attempt, deps: GatewayDeps) -> Execution | None:
     return (await deps.store.executions_by_id([name])).get(name)
 
 
-async def _report(attempt: Attempt, deps: GatewayDeps) -> dict[str, str]:
-    """What it has written; a result must not wait for that."""
+async def _report(attempt: Attempt, deps: GatewayDeps) -> dict[str, Any]:
+    """What it has written, and how far it came; a result must not wait for that."""
+    report, name = dict[str, Any](), (attempt.job_id, attempt.attempt)
     with suppress(Unavailable):
         if written := await deps.http_workers.log(attempt):
-            return {"stdout": written}
-    return {}
+            report["stdout"] = written
+        if told := (await deps.live.told([name])).get(name):
+            report |= {"progress": told.report()["progress"]} if told.progress else {}
+    return report
 
 
 def _refused(attempt: Attempt, offered: str, stands: Execution | None) -> Conflict:

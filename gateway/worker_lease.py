@@ -126,8 +126,9 @@ async def _look(request: Request, worker: WorkerView, waiter: Waiter, deps: Gate
             again_at = min(again_at, due_at)
             continue
         stands = await deps.http_workers.promise(promise, worker.concurrency, deps.lease)
-        if stands is None:  # another request of this worker was quicker
+        if stands is None:  # another request of this worker was quicker, or it has gone meanwhile
             await _return(promise, deps)
+            await heard(worker.id, deps)
             return await _look_of_full(waiter, deps)
         if (job := await _keep(promise, stands, deps)) is not None:
             return _Looked(job)

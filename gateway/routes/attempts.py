@@ -18,6 +18,8 @@ from pipeline.domain.job import Job
 
 router = APIRouter(tags=["jobs"])
 _NUMBER = re.compile(r"[0-9]{1,18}")
+_NO_PAGE = {"X-Content-Type-Options": "nosniff"}
+"""What somebody else has answered is text, to browsers too."""
 AttemptNumber = Annotated[int, Path(ge=0, lt=2**63)]
 
 
@@ -64,19 +66,20 @@ async def show_execution(job_id: str, attempt: AttemptNumber, deps: Deps) -> Res
     response_class=PlainTextResponse,
 )
 async def show_log(job_id: str, attempt: AttemptNumber, deps: Deps) -> Response:
-    """What the attempt wrote: stdout, then stderr; or its log, then the story of its error.
+    """What the attempt wrote: stdout, then stderr; or its log, or what an http job was answered,
+    then the story of its error.
 
     Of one that runs, the last of what it has written by now, half a second old at most.
     """
     job = await find_job(job_id, deps)
     record = await _record(job, attempt, deps)
     if record is not None and (text := _log_of(record)):
-        return PlainTextResponse(text)
+        return PlainTextResponse(text, headers=_NO_PAGE)
     name = (job.id, attempt)
     live = (await told([name], deps)).get(name)
     if live is None and record is None and attempt != running_attempt(job):
         raise _no_record(job, attempt)
-    return PlainTextResponse(live.log if live else "")
+    return PlainTextResponse(live.log if live else "", headers=_NO_PAGE)
 
 
 def _read_number(cursor: str | None) -> int:
@@ -100,7 +103,8 @@ def _no_record(job: Job, attempt: int) -> NotFound:
 def _log_of(execution: Execution) -> str:
     parts = [str(execution.report.get(name) or "") for name in ("stdout", "stderr")]
     if not any(parts):
-        parts = [str(execution.report.get("log") or "")]
+        texts = (execution.report.get(name) for name in ("log", "body"))
+        parts = [text for text in texts if isinstance(text, str)]
         if execution.error is not None:
             parts.append(execution.error.detail or execution.error.message)
     return "\n".join(part.rstrip("\n") for part in parts if part) + "\n" if any(parts) else ""

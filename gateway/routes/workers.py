@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from gateway import worker_end, worker_lease
 from gateway.deps import Deps, GatewayDeps
+from gateway.path_id import canonical
 from gateway.problems import RETRY_SECONDS, problem
 from gateway.rendering import (
     instant,
@@ -22,12 +23,14 @@ from gateway.rendering import (
     render_watcher,
 )
 from gateway.request_body import read_body
+from gateway.said_once import SAID_ONCE
 from gateway.worker_calls import (
     WORKER_ID,
     HeartbeatCall,
     LogCall,
     RegisterCall,
     ResultCall,
+    WorkQuery,
     read_call,
 )
 from gateway.worker_named import remembered
@@ -83,28 +86,29 @@ async def beat(deps: Deps, request: Request) -> Response:
 
 
 @router.get(
-    "/workers/{worker}/next", summary="Work for a worker over HTTP", response_class=Response
+    "/workers/{worker}/next",
+    summary="Work for a worker over HTTP",
+    response_class=Response,
+    dependencies=SAID_ONCE,
 )
 async def next_job(
     worker: str,
     deps: Deps,
     request: Request,
-    wait: Annotated[float, Query(ge=0, le=60, description="Seconds.")] = 20.0,
-    name: Annotated[
-        str | None, Query(alias="request", min_length=1, max_length=128, pattern=r"^[!-~]+$")
-    ] = None,
+    query: Annotated[WorkQuery, Query()],
 ) -> Response:
     """A job, which runs from now on and is the worker's for one lease; 204: none within `wait`.
 
     429: the worker has run as many jobs as its `concurrency` says during all of it.
     """
     _check(worker)
-    await request.body()  # only behind it is what tells that the client has gone
+    # Only behind its body, which means nothing, is what tells that the client has gone.
+    await read_body(request, deps.limits.job_bytes, "a request for work")
 
     async def is_gone() -> bool:
         return bool(request.app.state.stopping) or await request.is_disconnected()
 
-    asked = worker_lease.Request(worker, name or deps.chance.token(), wait)
+    asked = worker_lease.Request(worker, query.request or deps.chance.token(), query.wait)
     try:
         job = await worker_lease.next_job(asked, deps, request.app.state.bells, is_gone)
     except worker_lease.WorkerIsFull as full:
@@ -137,7 +141,7 @@ async def write_log(job_id: str, deps: Deps, request: Request) -> Response:
     """What the attempt writes goes into its record (the last 64 KiB). 409: it is not its any more,
     and the worker should stop it."""
     call = read_call(await _body(request, deps), LogCall)
-    await worker_end.write(job_id, call, deps)
+    await worker_end.write(canonical(job_id, "job"), call, deps)
     return Response(status_code=204)
 
 
@@ -145,7 +149,8 @@ async def write_log(job_id: str, deps: Deps, request: Request) -> Response:
 async def end_job(job_id: str, deps: Deps, request: Request) -> Response:
     """The record of the attempt. The same again is the same answer; 409: another record stands."""
     call = read_call(await _body(request, deps), ResultCall)
-    return json_response(render_execution(await worker_end.finish(job_id, call, deps)))
+    execution = await worker_end.finish(canonical(job_id, "job"), call, deps)
+    return json_response(render_execution(execution))
 
 
 async def _body(request: Request, deps: GatewayDeps) -> bytes:

@@ -1,4 +1,5 @@
-"""`dueq job logs`: what the attempts of a job printed, or print while one waits for it."""
+"""`dueq job logs`: what the attempts of a job printed, or print while one waits for it; of an http
+job what it was answered."""
 
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -7,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from infra.cli.client import Gateway, path
-from infra.cli.output import Format, Output, emit_list, say, tell
+from infra.cli.output import Format, Output, emit_list, harmless, say, tell
 from infra.cli.waiting import check_outcome, looks
 from infra.exits import CommandFailed, Exit
 
@@ -23,7 +24,7 @@ def logs(
     ] = False,
     output: Output = Format.TABLE,
 ) -> None:
-    """What the attempts of a job printed, and what went wrong in them; of one that runs, by now.
+    """What the attempts of a job printed or were answered, and what went wrong; by now, if it runs.
 
     With --follow, exit code 6 if the job did not succeed.
     """
@@ -139,8 +140,18 @@ def _lines_of(record: dict[str, Any]) -> Iterator[str]:
     """The captured output first, then the error: in the order in which a person wants them."""
     for stream in ("stdout", "stderr", "log"):
         yield from str(record.get(stream) or "").splitlines()
+    yield from _answer_of(record)
     error = record.get("error")
     if error:
         yield f"{error['type']}: {error['message']}"
         if error.get("detail") != record.get("stderr"):  # of a command it is that
             yield from str(error.get("detail") or "").splitlines()
+
+
+def _answer_of(record: dict[str, Any]) -> Iterator[str]:
+    """The body that an http job was answered: somebody else's words, not for the terminal."""
+    body = record.get("body") or ""
+    if isinstance(body, str):
+        yield from map(harmless, body.splitlines())
+    else:
+        yield "(the answer is no text: it is in base64 with -o json)"

@@ -8,6 +8,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from typing import Annotated, Any, assert_never
 
@@ -70,15 +71,21 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
+def harmless(text: str) -> str:
+    """With its lines and tabs; of what else a terminal would obey, only that it was there."""
+    return "".join(each if each.isprintable() or each in "\n\t" else "\ufffd" for each in text)
+
+
 def say_json(value: object) -> None:
     """A value as one line of JSON."""
     say(json.dumps(value, ensure_ascii=False, separators=(", ", ": ")))
 
 
 def tell(line: str) -> None:
-    """A line for the person, beside the data."""
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
+    """A line for the person, beside the data; whose terminal may have gone."""
+    with suppress(OSError):
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
 
 
 def tell_more(answer: Row, form: Format) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from infra.cli.output import Format
+from infra.cli.output import Format, harmless
 
 if TYPE_CHECKING:
     from pipeline.broker.parked_queue import Parked
@@ -37,7 +37,7 @@ def body_of(row: Mapping[str, Any]) -> str:
     text = row.get("body")
     if text is None:
         return f"{row['size']} bytes that are not text"
-    return "".join(each if each.isprintable() or each in "\n\t" else "\ufffd" for each in text)
+    return harmless(text)
 
 
 def _row(parked: "Parked") -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from infra.cli.client import Gateway, path
-from infra.cli.output import Format, Output, emit_list, emit_one
+from infra.cli.output import Format, Output, emit_list, emit_one, tell
 from infra.exits import CommandFailed, Exit
 
 app = typer.Typer(help="Look at queues; pause, resume and limit them.", no_args_is_help=True)
@@ -44,7 +44,11 @@ def peek(
 @app.command()
 def pause(queue: Name, output: Output = Format.TABLE) -> None:
     """Start nothing more from this queue; what runs, runs on."""
-    answer = Gateway.here().post(path("queues", queue, "/pause"))
+    gateway = Gateway.here()
+    is_known = _known(queue, gateway) is not None
+    answer = gateway.post(path("queues", queue, "/pause"))
+    if not is_known:
+        tell(f"No job has been in queue {queue} yet: is that its name? It is paused all the same.")
     emit_one(answer, output, _COLUMNS, key="name")
 
 
@@ -71,17 +75,33 @@ def limit(
     output: Output = Format.TABLE,
 ) -> None:
     """Change what the queue is limited to, at once; what is not named stays."""
-    change: dict[str, Any] = {}
+    gateway, change = Gateway.here(), dict[str, Any]()
     if concurrency is not None:
         change["concurrency"] = _count_of(concurrency)
     if rate is not None:
         change["rate"] = rate_of(rate, burst)
     elif burst is not None:
+        known = _known(queue, gateway)
+        if known is None or known["limits"]["rate"] is None:
+            raise CommandFailed(
+                Exit.USAGE, f"--burst goes with a rate, and {queue} has none: name --rate"
+            )
         change["rate"] = {"burst": burst}
     if not change:
         raise CommandFailed(Exit.USAGE, "name --concurrency or --rate")
-    answer = Gateway.here().patch(path("queues", queue), change)
+    answer = gateway.patch(path("queues", queue), change)
     emit_one(answer, output, _ONE, key="name")
+
+
+def _known(queue: str, gateway: Gateway) -> dict[str, Any] | None:
+    """What is known of it, if anything ever was in it or said of it."""
+    try:
+        shown: dict[str, Any] = gateway.get(path("queues", queue))
+    except CommandFailed as failure:
+        if failure.code is Exit.NOT_FOUND:
+            return None
+        raise
+    return shown
 
 
 def _count_of(text: str) -> int | None:

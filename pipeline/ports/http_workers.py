@@ -42,7 +42,8 @@ class HttpWorkers(Protocol):
     async def promise(self, promise: Promise, most: int, ttl: timedelta) -> Promise | None:
         """Promise unless something is promised to this request already; what stands.
 
-        None: the worker runs `most` jobs already. What is promised counts as running for `ttl`.
+        None: the worker runs `most` jobs already, or is not registered (any more). What is promised
+        counts as running for `ttl`.
         """
         ...
 

@@ -111,6 +111,26 @@ def test_a_paused_queue_keeps_its_jobs_in_order_until_it_is_resumed(system: Up) 
     assert system.json("queue", "show", queue)["paused"] is False
 
 
+def test_a_queue_that_nobody_knows_is_paused_with_a_word_of_doubt(system: Up) -> None:
+    """It may be misspelt, and the one that was meant goes on."""
+    first, again = (system.dueq("queue", "pause", "emials") for _ in range(2))
+    assert (first.returncode, again.returncode) == (0, 0)
+    assert "is that its name?" in first.stderr
+    assert again.stderr == ""
+    wrong = system.dueq("queue", "pause", "no name")
+    assert (wrong.returncode, "all the same" in wrong.stderr) == (3, False)
+
+
+def test_a_burst_without_a_rate_is_refused_in_the_words_of_the_command(system: Up) -> None:
+    for queue in ("emials", "without-rate"):
+        ran = system.dueq("queue", "limit", queue, "--burst", "3")
+        assert ran.returncode == 2
+        assert f"--burst goes with a rate, and {queue} has none" in ran.stderr
+    system.json("queue", "limit", "emials", "--rate", "5/10s")
+    limits = system.json("queue", "limit", "emials", "--burst", "3")["limits"]
+    assert limits["rate"] == {"count": 5, "per": 10.0, "burst": 3}
+
+
 def test_the_doctor_finds_a_running_system_well(system: Up) -> None:
     report = system.json("doctor")
     assert report["ok"] is True

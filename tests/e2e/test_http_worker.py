@@ -1,19 +1,22 @@
 """A worker in shell and curl, as the page in the docs shows it, against two gateways."""
 
+import asyncio
 import json
 import os
 import re
 import signal
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 import pytest
 
+from tests.cable import Cable
 from tests.e2e.programs import require
 from tests.e2e.running import ROOT, Up, clean_environment, pids_in, up
 from tests.support import eventually
@@ -57,10 +60,12 @@ class World:
     stack: ExitStack
     queue: str
 
-    def worker(self) -> Shell:
+    def worker(self, *command: str, shell: str = "sh", url: str = "") -> Shell:
         """One more."""
         log = self.folder / f"worker.{len(list(self.folder.glob('worker.*')))}"
-        return Shell(self.stack.enter_context(running(self, log)), log)
+        command = command or ("sh", str(self.folder / "command.sh"))
+        argv = [shell, "worker.sh", self.queue, *command]
+        return Shell(self.stack.enter_context(running(self, argv, url, log)), log)
 
     def submit(self, payload: str) -> str:
         """A job for the shell; its id."""
@@ -89,11 +94,12 @@ class World:
 
 
 @contextmanager
-def running(world: World, log: Path) -> Iterator["subprocess.Popen[str]"]:
+def running(
+    world: World, argv: Sequence[str], url: str, log: Path
+) -> Iterator["subprocess.Popen[str]"]:
     with log.open("w") as output:
         process = subprocess.Popen(
-            ["sh", "worker.sh", world.queue, "sh", str(world.folder / "command.sh")],
-            cwd=world.folder, env=clean_environment(DUEQ_URL=world.system.http),
+            argv, cwd=world.folder, env=clean_environment(DUEQ_URL=url or world.system.http),
             stdout=output, stderr=output, start_new_session=True, text=True,
         )  # fmt: skip
     try:
@@ -122,6 +128,22 @@ def world(system: Up, tmp_path: Path) -> Iterator[World]:
     for pid in pids_in(tmp_path):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+class CutInTheMiddle(Cable):
+    """Cuts the first answer with a job in it before its end."""
+
+    has_cut = False
+
+    async def _pass(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while data := await source.read(65_536):
+            is_cut = not self.has_cut and b"dueq-lease" in data.lower()
+            target.write(data[:-10] if is_cut else data)
+            if is_cut:
+                self.has_cut = True
+                break
+            await target.drain()
+        target.close()
 
 
 def blocks(language: str) -> str:
@@ -174,7 +196,9 @@ async def test_the_late_result_of_a_worker_that_was_frozen_is_refused(world: Wor
     await eventually(world.ends(job_id), timeout=LONG)
     frozen.signal(signal.SIGCONT)
     await eventually(lambda: f"{job_id}: 409" in frozen.log.read_text(), timeout=LONG)
-    assert [each["outcome"] for each in attempts(world, job_id)] == ["lost", "succeeded"]
+    lost, done = attempts(world, job_id)
+    assert (lost["outcome"], done["outcome"]) == ("lost", "succeeded")
+    assert lost["late"]["outcome"] == "succeeded"
     assert world.job(job_id)["status"] == "succeeded"
 
 
@@ -207,6 +231,50 @@ async def test_a_worker_that_is_killed_while_it_waits_takes_no_job_along(world: 
     world.worker()
     await eventually(world.ends(job_id), timeout=LONG)
     assert [each["outcome"] for each in attempts(world, job_id)] == ["succeeded"]
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+async def test_how_a_command_ends_is_told_also_when_it_ends_before_it_is_waited_for(
+    world: World, shell: str
+) -> None:
+    """Such a one the shell may have forgotten by then: bash has."""
+    require(shell)
+    ids = [world.submit(payload) for payload in ["fails", "succeeds"] * 10]
+    world.worker("grep", "-q", '"payload":"succeeds"', shell=shell)
+    for job_id, outcome in zip(ids, ["failed", "succeeded"] * 10, strict=True):
+        await eventually(partial(attempts, world, job_id), timeout=LONG)
+        assert attempts(world, job_id)[0]["outcome"] == outcome
+
+
+async def test_a_job_outlives_a_heartbeat_that_was_not_answered(world: World) -> None:
+    cable = Cable(world.system.http)
+    async with cable.laid():
+        worker = world.worker(url=cable.url)
+        job_id = world.submit("waits once")
+        await eventually((world.folder / "waiting.1").exists, timeout=LONG)
+        cable.lead_to("http://127.0.0.1:9")
+        await eventually(lambda: "curl:" in worker.log.read_text(), timeout=LONG)
+        cable.lead_to(world.system.http)
+        (world.folder / "go").touch()
+        await eventually(lambda: f"{job_id}: 200" in worker.log.read_text(), timeout=LONG)
+    assert [each["outcome"] for each in attempts(world, job_id)] == ["succeeded"]
+
+
+async def test_half_a_job_is_not_run(world: World) -> None:
+    """A gateway dies while it answers: the same request again brings the whole job."""
+    cable = CutInTheMiddle(world.system.http)
+    async with cable.laid():
+        world.worker("sh", "-c", '[ "$(tail -c 1)" = "}" ]', url=cable.url)
+        job_id = world.submit("anything")
+        await eventually(lambda: attempts(world, job_id), timeout=LONG)
+    assert cable.has_cut
+    assert [each["outcome"] for each in attempts(world, job_id)] == ["succeeded"]
+
+
+async def test_a_worker_that_is_refused_says_why(world: World) -> None:
+    worker = replace(world, queue="no queue").worker()
+    assert worker.process.wait(timeout=LONG) == 1
+    assert "is no queue" in worker.log.read_text()
 
 
 def attempts(world: World, job_id: str) -> list[Mapping[str, Any]]:

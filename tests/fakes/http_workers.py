@@ -66,7 +66,8 @@ class FakeHttpWorkers(Faulty):
         stands = await self.promised(promise.worker, promise.request)
         if stands is not None:
             return stands
-        if await self.runs(promise.worker, [], [], ttl) >= most:
+        is_known = await self._find(promise.worker) is not None
+        if not is_known or await self.runs(promise.worker, [], [], ttl) >= most:
             return None
         await self.runs(promise.worker, [promise.lease_id], [], ttl)
         name = (promise.worker, promise.request)

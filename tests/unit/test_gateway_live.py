@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
 
 from pipeline.domain.execution import Cancelled, ErrorInfo, Failed, Succeeded
@@ -64,6 +65,21 @@ async def test_the_log_of_a_failed_task_goes_before_the_story_of_its_error(
     await world.end(job, Failed(error, report={"log": "loading\n"}))
     log = await world.get(f"/api/jobs/{job.id}/executions/1/log")
     assert log.body.decode() == "loading\nTraceback …\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [("no such order\n", "no such order\nanswered 404\n"), ({"base64": "AP8="}, "answered 404\n")],
+)
+async def test_the_log_of_an_http_job_is_what_it_was_answered(
+    world: GatewayWorld, body: object, shown: str
+) -> None:
+    job = await world.started()
+    report = {"status": 404, "headers": {}, "body": body, "truncated": False}
+    await world.end(job, Failed(ErrorInfo("http_status", "answered 404"), report=report))
+    log = await world.get(f"/api/jobs/{job.id}/executions/1/log")
+    assert log.body.decode() == shown
+    assert log.headers["x-content-type-options"] == "nosniff"
 
 
 async def test_of_a_cancelled_attempt_the_last_that_it_told_is_shown_for_a_while(

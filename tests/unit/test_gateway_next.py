@@ -221,6 +221,19 @@ async def test_a_full_worker_keeps_no_wakeup_from_others(shell: Shell) -> None:
     assert (await shell.world.until(full, timedelta(seconds=20))).status == 429
 
 
+async def test_who_says_goodbye_while_it_waits_is_given_nothing_more(shell: Shell) -> None:
+    """It may have ended by now: the job would be lost for a lease, and that counts."""
+    waiting = asyncio.create_task(shell.next(wait=20))
+    await shell.world.clock.run(1)
+    await shell.world.delete("/api/workers/w-1")
+    job_id = await shell.queued()
+    assert (await shell.world.until(waiting, timedelta(0))).status == 404
+    assert shell.leased() == set()
+    assert shell.state(job_id) is State.QUEUED
+    await shell.register(id="w-2")
+    assert (await shell.next(worker="w-2")).json["id"] == job_id
+
+
 async def test_whoever_waits_for_nothing_is_told_so_in_time(shell: Shell) -> None:
     waiting = asyncio.create_task(shell.next(wait=20))
     answer = await shell.world.until(waiting, timedelta(seconds=20))

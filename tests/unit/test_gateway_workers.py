@@ -197,7 +197,8 @@ async def test_a_worker_that_falls_silent_loses_its_job_and_its_late_result(shel
     assert "lost is recorded" in late.json["detail"]
     stored = shell.world.store.jobs[job_id]
     assert (stored.state, stored.losses) == (State.PENDING, 1)
-    assert shell.world.store.records[f"{job_id}/1"].outcome is Outcome.LOST
+    record = shell.world.store.records[f"{job_id}/1"]
+    assert (record.outcome, record.report["late"]["outcome"]) == (Outcome.LOST, "succeeded")
     assert (await shell.write(job, "x")).status == 409
     assert (await shell.beat(job)).json["stop"] == [{"id": job_id, "attempt": 1}]
 
@@ -210,6 +211,17 @@ async def test_a_result_is_nothing_without_the_lease_it_was_given(shell: Shell) 
     assert shell.state(job_id) is State.RUNNING
     unknown = job | {"id": "00000000-0000-7000-8000-000000000000"}
     assert (await shell.end(unknown)).status == 404
+
+
+async def test_an_id_may_be_written_in_capitals(shell: Shell) -> None:
+    """As some languages write every UUID."""
+    job_id = await shell.queued()
+    job = await shell.job()
+    loud = job | {"id": job_id.upper()}
+    assert (await shell.write(loud, "x")).status == 204
+    assert (await shell.beat(loud)).json["running"] == [{"id": job_id, "attempt": 1}]
+    assert (await shell.end(loud)).status == 200
+    assert shell.state(job_id) is State.SUCCEEDED
 
 
 async def test_a_heartbeat_keeps_the_job_over_its_lease(shell: Shell) -> None:
@@ -243,6 +255,8 @@ async def test_a_heartbeat_tells_of_a_job_that_was_cancelled(shell: Shell) -> No
     assert (await shell.beat(job)).json["stop"] == [{"id": job_id, "attempt": 1}]
     assert shell.leased() == set()
     assert (await shell.end(job)).status == 409
+    record = shell.world.store.records[f"{job_id}/1"]
+    assert (record.outcome, record.report["late"]["outcome"]) == (Outcome.CANCELLED, "succeeded")
 
 
 async def test_a_job_that_its_worker_does_not_stop_in_time_has_timed_out(shell: Shell) -> None:
@@ -293,3 +307,20 @@ async def test_progress_and_log_are_seen_while_the_job_runs(shell: Shell) -> Non
     await shell.write(job, "one\n", progress=0.5, note="row 21")
     await shell.write(job, "two\n")
     assert shell.world.live.notes == {(job_id, 1): LiveNote(Progress(0.5, "row 21"), "one\ntwo\n")}
+
+
+async def test_how_far_an_attempt_came_is_in_its_record_as_of_any_worker(shell: Shell) -> None:
+    job_id = await shell.queued()
+    job = await shell.job()
+    await shell.write(job, "one\n", progress=0.5, note="row 21")
+    told = {"fraction": 0.5, "note": "row 21"}
+    record = (await shell.end(job)).json
+    assert (record["progress"], record["stdout"]) == (told, "one\n")
+    assert (await shell.world.get(f"/api/jobs/{job_id}")).json["progress"] == told
+
+
+async def test_a_note_that_says_nothing_of_progress_is_refused(shell: Shell) -> None:
+    """And is not dropped without a word."""
+    await shell.queued()
+    answer = await shell.write(await shell.job(), "one\n", note="row 21")
+    assert (answer.status, "goes with" in answer.json["detail"]) == (422, True)

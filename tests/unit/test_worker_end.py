@@ -156,7 +156,9 @@ async def test_a_plain_function_past_its_timeout_keeps_its_slot_until_it_returns
 
     first = await world.submit(task="stubborn", timeout=0.01)
     async with world.running(world.worker(concurrency=1)):
-        await world.until(lambda: world.state(first) is State.PENDING)
+        with capture_logs() as logs:
+            await world.until(lambda: world.state(first) is State.PENDING)
+        assert "code.runs_on" in [log["event"] for log in logs]
         second = await world.submit()
         await world.let_run()
         assert world.state(second) is State.QUEUED

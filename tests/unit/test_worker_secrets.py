@@ -21,7 +21,7 @@ def revealed(value: str) -> Revealed:
         (b"\xff", "no text"),
         (b"x" * 9000, "longer than"),
         (b"\n\n", "empty"),
-        (None, "no such file"),
+        (None, r"no such file in DUEQ_SECRETS_DIR that it can read \(No such file or directory\)"),
     ],
 )
 def test_a_file_that_is_no_secret_is_named_without_its_content(
@@ -32,6 +32,17 @@ def test_a_file_that_is_no_secret_is_named_without_its_content(
     with pytest.raises(NoSuchSecret, match=f"secret A: .*{why}") as missing:
         Secrets({}, tmp_path).reveal(SecretRef(secret="A"))
     assert "xxx" not in str(missing.value)
+
+
+def test_a_file_that_is_there_and_cannot_be_read_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    (tmp_path / "A").mkdir()
+    with pytest.raises(NoSuchSecret, match=r"that it can read \(Is a directory\)"):
+        Secrets({}, tmp_path).reveal(SecretRef(secret="A"))
+
+
+def test_who_has_no_folder_for_secrets_is_told_so() -> None:
+    with pytest.raises(NoSuchSecret, match="no DUEQ_SECRET_A, and no DUEQ_SECRETS_DIR"):
+        Secrets({}).reveal(SecretRef(secret="A"))
 
 
 def test_a_variable_of_another_name_is_no_secret() -> None:
