@@ -80,3 +80,11 @@ class KeyLimit(Limit):
 
 
 NO_LIMIT = Limit()
+
+
+def reached(running: int, most: int | None) -> str:
+    """Why a key has no room, in words: so many run, or have its slots or tokens and run next."""
+    if most is None:
+        return "others before it"
+    words = f"{running} of {most} running"
+    return words if running >= most else f"others before it, {words}"

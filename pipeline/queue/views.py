@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from pipeline.domain.instants import from_ms
+from pipeline.domain.limits import reached
 from pipeline.domain.priority import DEFAULT, read_score, ready_score
 from pipeline.ports import KeyView, Peeked, QueueView, Room
 from pipeline.queue import scripts
@@ -93,9 +94,7 @@ def waits_for(key: str, room: Room, running: int, most: int | None) -> str:
     """What a person is told of a job that its limit key holds back."""
     if room.token_in is not None:
         return f"key {key}: next token in {room.token_in.total_seconds():.1f} s"
-    if most is not None and running < most:
-        return f"key {key}: others before it, {running} of {most} running"
-    return f"key {key}: {running} of {most or running} running"
+    return f"key {key}: {reached(running, most)}"
 
 
 def _room(state: float, now: int) -> Room:

@@ -1,7 +1,7 @@
 """AMQP jobs for the broker that a secret names, against real ones."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,8 +13,10 @@ from aio_pika.abc import AbstractQueue
 
 from infra.local.rabbitmq import RabbitMq
 from infra.local.servers import Urls
+from pipeline.broker.target import RabbitTarget
 from pipeline.broker.targets import IDLE_SECONDS, MOST_IDLE, RabbitTargets
 from pipeline.clock import StoreClock
+from pipeline.domain.errors import Rejected
 from pipeline.domain.execution import Failed, Succeeded
 from tests.amqp_world import executors_of, failure, inbox_on, publish
 from tests.cable import Cable
@@ -271,3 +273,35 @@ async def test_a_password_that_was_changed_is_refused_until_the_secret_is_change
 
 def user_url(broker: RabbitMq, password: str) -> str:
     return broker.url.replace("guest:guest", f"partner:{password}")
+
+
+async def test_a_broker_that_is_closed_is_not_connected_to_by_what_still_opens(
+    amqp_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A spoilt line is being closed, and opened anew, for somebody who was cancelled since."""
+    monkeypatch.setattr("pipeline.broker.target._LINES", 1)
+    async with Cable(amqp_url).laid() as cable:
+        target = RabbitTarget(cable.url)
+        with pytest.raises(Rejected):
+            await _publish_to_nobody(target)
+        cable.stall()
+        for _ in range(2):
+            await _given_up(_publish_to_nobody(target))
+        opening = [each for each in asyncio.all_tasks() if "_open_anew" in str(each.get_coro())]
+        await target.close()
+        cable.flow()
+        await asyncio.wait(opening)
+        await eventually(lambda: cable.connections == 0)
+
+
+async def _publish_to_nobody(target: RabbitTarget) -> None:
+    await target.publish_alone(exchange="", routing_key="no", body=b"", properties=b"\0\0")
+
+
+async def _given_up(publishing: Coroutine[Any, Any, None]) -> None:
+    """It has begun, and is cancelled then."""
+    task = asyncio.ensure_future(publishing)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])

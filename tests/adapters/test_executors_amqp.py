@@ -8,11 +8,16 @@ import aio_pika
 import pytest
 import pytest_asyncio
 from aio_pika.abc import AbstractChannel, AbstractQueue
+from aiormq.exceptions import DeliveryError
+from pamqp.commands import Basic
 
 from pipeline.broker.connection import connect, disconnect, open_channel
+from pipeline.broker.exact import Line
+from pipeline.broker.proven import ProvenChannel
 from pipeline.domain.execution import Succeeded
 from tests.amqp_world import executors_on, failure, inbox_on, publish
 from tests.cable import Cable
+from tests.support import eventually
 from workers.executors.executors import Executors
 
 
@@ -144,6 +149,14 @@ async def test_headers_that_the_broker_does_not_take_hurt_only_their_own_jobs(
     assert {ending.error.type for ending in bad} == {expected}
 
 
+@pytest_asyncio.fixture
+async def full(channel: AbstractChannel) -> str:
+    """A queue that takes nothing."""
+    limits: dict[str, Any] = {"x-max-length": 0, "x-overflow": "reject-publish"}
+    await channel.declare_queue("takes-nothing", exclusive=True, arguments=limits)
+    return "takes-nothing"
+
+
 @pytest.mark.parametrize("verbatim", [False, True])
 async def test_a_queue_that_is_full_has_refused_the_message_and_no_connection_is_lost(
     executors: Executors, channel: AbstractChannel, verbatim: bool
@@ -179,3 +192,34 @@ async def test_a_message_that_comes_back_in_the_moment_its_sender_gives_up_stops
         for _ in range(20):  # more than what a channel has room for
             await channel.basic_publish(b"", routing_key="inbox", mandatory=True)
     await disconnect(connection)
+
+
+async def test_a_queue_that_is_full_costs_no_line(amqp_url: str, full: str) -> None:
+    connection = await connect(amqp_url, "test")
+    line = Line(await open_channel(connection, confirms=True))
+    with pytest.raises(DeliveryError):
+        await line.publish(b"", "", full, b"\0\0")
+    assert line.is_usable
+    await disconnect(connection)
+
+
+async def test_a_queue_that_is_full_proves_that_we_may_write_there(
+    amqp_url: str, full: str
+) -> None:
+    """Those that come behind it do not wait for one another."""
+    async with Cable(amqp_url).laid() as cable:
+        connection = await connect(cable.url, "test")
+        channel: Any = await open_channel(connection, confirms=True)
+        proven = ProvenChannel(channel)
+        with pytest.raises(DeliveryError):
+            await proven.publish(b"", "", full, Basic.Properties())
+        cable.stall()
+        sending = [
+            asyncio.ensure_future(proven.publish(b"", "", full, Basic.Properties()))
+            for _ in range(2)
+        ]
+        await eventually(lambda: len(channel.confirmations) == 2)
+        cable.flow()
+        ends = await asyncio.gather(*sending, return_exceptions=True)
+        assert [type(end) for end in ends] == [DeliveryError] * 2
+        await disconnect(connection)

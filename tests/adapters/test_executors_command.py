@@ -168,6 +168,29 @@ async def test_a_daemon_that_holds_the_pipes_does_not_hold_the_attempt(tmp_path:
         os.kill(pid, signal.SIGKILL)
 
 
+async def test_who_is_stopped_twice_lets_go_of_the_pipes_that_a_daemon_holds(
+    tmp_path: Path,
+) -> None:
+    """Its time is over, and while it has its moment its lease is lost."""
+    written = f"{tmp_path}/pid"
+    daemon = f"setsid sh -c 'echo $$ >{written}.new; mv {written}.new {written}; exec sleep 600'"
+    await run("true")  # who guards has been started by now
+    before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    stubborn = f"trap '' TERM; {daemon} & while :; do sleep 1; done"
+    attempt = asyncio.ensure_future(run(stubborn, timeout=60))
+    pid = await eventually(lambda: pid_in(tmp_path / "pid"))
+    try:
+        for _ in range(2):
+            attempt.cancel()
+            await asyncio.sleep(0)
+        await asyncio.wait([attempt])
+        assert attempt.cancelled()
+        await eventually(lambda: set(os.listdir("/proc/self/fd")) <= before)  # noqa: PTH208
+        assert is_alive(pid)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
 WORKER = """
 import asyncio, sys
 from tests.builders import a_job

@@ -39,6 +39,7 @@ LIMITS = (
     KeyLimit(key="k", concurrency=1),
     KeyLimit(key="k", concurrency=2),
     KeyLimit(key="k", rate=_K_SLOW, concurrency=2),
+    KeyLimit(key="k", rate=Rate(count=2, per=40), concurrency=2),
     KeyLimit(key="l", rate=Rate(count=2, per=3, burst=1)),
     KeyLimit(key="l", rate=Rate(count=300)),
 )
@@ -106,6 +107,13 @@ class LeaseQueueMachine(RuleBasedStateMachine):
         assert waiting(self.after) == waiting(self.before) | {job}
         assert self.after.leased == self.before.leased
 
+    @rule(batch=st.lists(st.tuples(jobs, dues, priorities, limits), min_size=1, max_size=5))
+    def add_many(self, batch: list[tuple[str, int, int, KeyLimit | None]]) -> None:
+        """Of one that is named twice the last words count."""
+        self.both(lambda world: world.queue.add([self.entry(*words) for words in batch]))
+        assert waiting(self.after) == waiting(self.before) | {job for job, *_ in batch}
+        assert self.after.leased == self.before.leased
+
     @rule(several=st.lists(jobs, unique=True), due=dues, priority=priorities, limit=limits)
     def restore(self, several: list[str], due: int, priority: int, limit: KeyLimit | None) -> None:
         entries = [self.entry(job, due, priority, limit) for job in several]
@@ -141,10 +149,14 @@ class LeaseQueueMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.leases)
     @rule(data=st.data(), key=st.sampled_from([None, "k", "l"]))
     def extend(self, data: st.DataObject, key: str | None) -> None:
-        """By the one who runs the job or, as a ghost would, by anybody who ever leased it."""
-        lease = replace(data.draw(st.sampled_from(self.leases)), limit_key=key)
-        self.both(lambda world: world.queue.extend([lease], TTL))
-        assert self.after.owners[lease.job_id] == f"{lease.worker} {lease.lease_id}"
+        """By those who run the jobs or, as ghosts would, by anybody who ever leased them."""
+        drawn = st.lists(
+            st.sampled_from(self.leases), min_size=1, max_size=3, unique_by=lambda one: one.job_id
+        )
+        mine = [replace(lease, limit_key=key) for lease in data.draw(drawn)]
+        self.both(lambda world: world.queue.extend(mine, TTL))
+        for lease in mine:
+            assert self.after.owners[lease.job_id] == f"{lease.worker} {lease.lease_id}"
         assert waiting(self.after) == waiting(self.before)
 
     @precondition(lambda self: self.leases)

@@ -4,14 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import redis
 
 from infra.local.servers import Urls
-from pipeline.clock import StoreClock, SystemChance
 from pipeline.domain.errors import Unavailable, UnknownOutcome
 from pipeline.domain.job import Entry
 from pipeline.domain.limits import NO_LIMIT, KeyLimit, Limit, Rate
@@ -28,31 +25,11 @@ from pipeline.queue.keys import (
 )
 from pipeline.queue.lease_queue import RedisLeaseQueue
 from tests.fakes.clock import ManualClock, SeededChance
+from tests.real_queue import TTL, lease, queue_at, raw, redis_now
 from tests.servers import private_local_servers
 from tests.support import eventually
 
-TTL = timedelta(seconds=30)
 KEYS = keys_of("default")
-
-
-@asynccontextmanager
-async def queue_at(url: str) -> AsyncIterator[RedisLeaseQueue]:
-    async with RedisLeaseQueue(url, StoreClock(), SystemChance()) as queue:
-        yield queue
-
-
-def raw(url: str) -> Any:
-    return redis.Redis.from_url(url, decode_responses=True)
-
-
-def redis_now(url: str) -> datetime:
-    with raw(url) as client:
-        seconds, micros = client.time()
-    return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros)
-
-
-async def lease(queue: RedisLeaseQueue, lease_id: str, worker: str = "w1") -> Grant:
-    return await queue.lease("default", worker=worker, lease_id=lease_id, limit=10, ttl=TTL)
 
 
 class Proxy:
@@ -289,74 +266,3 @@ async def test_the_server_is_looked_at(redis_url: str) -> None:
     assert int(facts.version.split(".")[0]) >= 7
     assert facts.used_bytes > 0
     facts.require_noeviction()
-
-
-async def test_a_lease_costs_the_same_beside_many_blocked_jobs_as_beside_few(
-    redis_url: str,
-) -> None:
-    now = redis_now(redis_url)
-    full, free = KeyLimit(key="a", concurrency=1), KeyLimit(key="c", concurrency=1)
-    costs = []
-    async with queue_at(redis_url) as queue:
-        with raw(redis_url) as client:
-            await queue.add([Entry(f"a{n}", "default", now, 5, full) for n in range(3)])
-            await lease(queue, "L0")
-            for more in (0, 20_000):
-                await queue.add([Entry(f"b{n}", "default", now, 5, full) for n in range(more)])
-                await queue.add([Entry(f"c{more}", "default", now, 0, free)])
-                before = commands(client)
-                assert (await lease(queue, f"L{more + 1}")).job_ids == [f"c{more}"]
-                costs.append(commands(client) - before)
-                await queue.ack([Lease(f"c{more}", "default", "w1", f"L{more + 1}")])
-    assert costs[0] == costs[1]
-
-
-async def test_who_uses_no_limits_asks_redis_for_nothing_more(redis_url: str) -> None:
-    async with queue_at(redis_url) as queue:
-        with raw(redis_url) as client:
-            await queue.add([Entry("a", "default", redis_now(redis_url))])
-            await lease(queue, "L0")
-            await queue.ack([Lease("a", "default", "w1", "L0")])
-            await queue.add([Entry("b", "default", redis_now(redis_url))])
-            before = commands(client)
-            assert (await lease(queue, "L1")).job_ids == ["b"]
-            # script, clock, grant and state, due, pop, lease key, leased, grant, next due
-            assert commands(client) - before == 9
-            before = commands(client)
-            await queue.ack([Lease("b", "default", "w1", "L1")])
-            # script, lease keys and state, delete, remove
-            assert commands(client) - before == 4
-
-
-@pytest.mark.parametrize(
-    ("own", "has_keys", "each"),
-    # of each job its lease key
-    [(NO_LIMIT, False, 1), (Limit(concurrency=99, rate=Rate(count=99)), False, 1),
-     (Limit(concurrency=99), True, 1)],
-    ids=["no limit", "the queue's own", "of each job's key"],
-)  # fmt: skip
-async def test_what_a_limit_asks_of_redis_it_asks_for_a_batch_and_not_for_each_job(
-    redis_url: str, own: Limit, has_keys: bool, each: int
-) -> None:
-    now, costs = redis_now(redis_url), []
-    async with queue_at(redis_url) as queue:
-        await queue.limit("default", own)
-        with raw(redis_url) as client:
-            for jobs in (1, 2, 9):  # the first finds out which limits there are
-                names = [f"{jobs}-{number}" for number in range(jobs)]
-                await queue.add([
-                    Entry(name, "default", now, limit=KeyLimit(key=name, concurrency=1))
-                    if has_keys else Entry(name, "default", now)
-                    for name in names
-                ])  # fmt: skip
-                before = commands(client)
-                assert len((await lease(queue, f"L{jobs}")).job_ids) == jobs
-                await queue.ack([Lease(name, "default", "w1", f"L{jobs}") for name in names])
-                costs.append(commands(client) - before)
-    assert costs[2] - costs[1] == 7 * each
-
-
-def commands(client: Any) -> int:
-    """How many commands Redis has run, those of scripts too, without this question."""
-    stats = client.info("commandstats")
-    return sum(each["calls"] for name, each in stats.items() if name != "cmdstat_info")

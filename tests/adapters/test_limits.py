@@ -315,6 +315,39 @@ async def test_who_runs_claims_no_token(world: World) -> None:
     assert (await world.lease("L2")).job_ids == ["b"]
 
 
+async def test_who_starts_without_a_token_leaves_it_to_the_next_in_the_same_lease(
+    world: World,
+) -> None:
+    # Before it started it had a claim to it, and a worker that finds no more falls asleep.
+    await add(world, "a", KeyLimit(key="s", concurrency=9))
+    await add(world, "b", KeyLimit(key="s", rate=Rate(count=1, per=60)))
+    assert (await world.lease("L1")).job_ids == ["a", "b"]
+
+
+async def test_a_token_that_is_claimed_no_more_is_not_waited_for(world: World) -> None:
+    slow = KeyLimit(key="s", rate=Rate(count=2, per=1000))
+    await add(world, "a", slow)
+    await world.lease("L1")
+    await add(world, "b", KeyLimit(key="s", concurrency=9))
+    await add(world, "c", slow)
+    assert (await world.lease("L2", limit=1)).job_ids == ["b"]
+    assert (await world.lease("L3")).job_ids == ["c"]
+
+
+async def test_who_gave_its_slot_to_a_heartbeat_waits_for_that_and_no_token(world: World) -> None:
+    # The first in line waited for a token; now another is the first, and needs none.
+    slow = KeyLimit(key="s", rate=Rate(count=2, per=1000))
+    await add(world, "a", slow)
+    await world.lease("L1")
+    await world.queue.ack([world.held("a", "L1")])
+    await add(world, "b", KeyLimit(key="s", concurrency=1))
+    await add(world, "c", slow)
+    await world.queue.extend([world.held("z", "L2", limit_key="s")], TTL)
+    assert (await world.lease("L3", "w2")).job_ids == []
+    await world.queue.ack([world.held("z", "L2")])
+    assert (await world.lease("L4", "w2", limit=1)).job_ids == ["b"]
+
+
 async def test_a_key_without_tokens_holds_nobody_else_back(world: World) -> None:
     await add(world, "abcd", SLOW)
     await add(world, "x", None, due_in=0)
@@ -429,6 +462,15 @@ async def test_a_peek_tells_what_a_job_waits_for(world: World) -> None:
     await world.lease("L1")
     waiting, *_ = await world.queue.peek("default", 9)
     assert (waiting.job_id, waiting.waits_for) == ("c", "key a: 2 of 2 running")
+
+
+async def test_who_waits_behind_a_token_that_another_will_take_is_told_so(world: World) -> None:
+    await add(world, "ab", KeyLimit(key="s", rate=Rate(count=1, per=4)))
+    _, waiting = await world.queue.peek("default", 9)
+    assert (waiting.job_id, waiting.waits_for) == ("b", "key s: others before it")
+    await world.lease("L1")
+    (waiting,) = await world.queue.peek("default", 9)
+    assert waiting.waits_for == "key s: next token in 4.0 s"
 
 
 async def test_a_recount_frees_what_nobody_holds(world: World) -> None:

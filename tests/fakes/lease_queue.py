@@ -156,10 +156,12 @@ class FakeLeaseQueue(Faulty):
     @may_fail
     async def extend(self, leases: Sequence[Lease], ttl: timedelta) -> None:
         """As the port says."""
-        for lease in leases:
-            part, now = self.part(lease.queue), self._now()
-            part.hold([lease.job_id], _owner(lease), now + ttl // _MS)
-            self._wake_if(part.runs(lease.job_id, lease.limit_key or None, now), lease.queue)
+        for queue, group in _by_queue(leases, lambda lease: lease.queue):
+            part, now = self.part(queue), self._now()
+            for lease in group:
+                part.hold([lease.job_id], _owner(lease), now + ttl // _MS)
+            keys = [(lease.job_id, lease.limit_key or None) for lease in group]
+            self._wake_if(part.run_under(keys, now), queue)
 
     @may_fail
     async def ack(self, leases: Sequence[Lease]) -> None:

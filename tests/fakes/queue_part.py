@@ -73,8 +73,9 @@ class Part:
     def place(self, entries: Sequence[Entry], now: int) -> bool:
         """Each into ready, delayed or a line, and nowhere else."""
         head, touched, plain, keyed = self.soonest, set[str](), False, dict[str, Waiting]()
-        self._activate(entries)
-        for entry in {entry.job_id: entry for entry in entries}.values():
+        last = {entry.job_id: entry for entry in entries}.values()
+        self._activate(last)
+        for entry in last:
             job_id, waiting = (
                 entry.job_id,
                 Waiting(to_ms(entry.due_at), entry.priority, entry.limit),
@@ -92,7 +93,7 @@ class Part:
         soonest = self.soonest
         return may or (bool(entries) and soonest is not None and (head is None or soonest < head))
 
-    def _activate(self, entries: Sequence[Entry]) -> None:
+    def _activate(self, entries: Iterable[Entry]) -> None:
         limits = [entry.limit for entry in entries if entry.limit]
         if any(limit.rate for limit in limits):
             if self.limits.active == "keys":
@@ -174,8 +175,9 @@ class Part:
             asked = allowed - len(taken)
             ranked = sorted(self.ready, key=lambda job_id: self.ready[job_id].rank(job_id))[:asked]
             popped = {job_id: self.ready.pop(job_id) for job_id in ranked}
-            taken += self._start(popped, now)
-            if len(taken) == allowed or len(popped) < asked:
+            started, may = self._start(popped, now)
+            taken += started
+            if len(taken) == allowed or (len(popped) < asked and not may):
                 break
         if self.limit.rate is not None and taken:
             self.limits.spend("", self.limit.rate, now, len(taken))
@@ -193,14 +195,15 @@ class Part:
             touched |= self._leave(job_id, waiting, is_late=False)
         self._arrive(keyed, touched, now)
 
-    def _start(self, popped: Mapping[str, Waiting], now: int) -> list[str]:
-        """Those for whom there is a token, if they need one; the others are in line again."""
+    def _start(self, popped: Mapping[str, Waiting], now: int) -> tuple[list[str], bool]:
+        """Those for whom there is a token, if they need one; whether others got slots."""
         if self.limits.active != "rates":
-            return list(popped)
+            return list(popped), False
         limits, started = self.limits, list[str]()
         back, touched = set[str](), set[str]()
         for job_id, waiting in popped.items():
             slot = limits.slots.get(job_id)
+            touched |= {slot.key} if slot else set()
             rate = slot and slot.place and slot.place.limit and slot.place.limit.rate
             if not slot or not slot.place:
                 started.append(job_id)
@@ -209,14 +212,11 @@ class Part:
                     limits.spend(slot.key, rate, now, 1)
                 limits.slots[job_id] = Slot(slot.key, token=rate.interval_ms if rate else 0)
                 started.append(job_id)
-                touched.add(slot.key)
             else:
                 self._line_up_again(job_id, waiting)
                 back.add(slot.key)
-        self.judge(back, now)
-        self._reorder(back, now)
-        self.judge(touched, now, FULL)
-        return started
+        may = self.judge(touched & limits.verdicts.keys(), now)
+        return started, self._reorder(back, now) or may
 
     def next_look(self, now: int) -> int | None:
         """When a worker that found no more should look again, if a timer can tell."""
@@ -281,8 +281,17 @@ class Part:
 
     # -- who runs, as its heartbeat says
 
-    def runs(self, job_id: str, key: str | None, now: int) -> bool:
-        """This job runs under this key: one slot of it is its own."""
+    def run_under(self, keys: Sequence[tuple[str, str | None]], now: int) -> bool:
+        """These jobs run under these keys: one slot of its key is each one's own."""
+        changes = [self._run_under(job_id, key) for job_id, key in keys]
+        for _, fuller in changes:
+            if fuller is not None:
+                self._shrink(fuller)
+        touched = {key for change in changes for key in change if key is not None}
+        return self.judge(touched & self.limits.verdicts.keys(), now)
+
+    def _run_under(self, job_id: str, key: str | None) -> tuple[str | None, str | None]:
+        """The key that has one slot less taken, and the one that has one more."""
         limits = self.limits
         slot, line = limits.slots.get(job_id), limits.waits.get(job_id)
         if key:
@@ -292,13 +301,12 @@ class Part:
         before = slot.key if slot else None
         is_beside = line is not None and line.limit is not None and line.limit.key == key
         if job_id in self.ready or before == key or (line is not None and not is_beside):
-            return False
+            return None, None
         if slot is not None and line is None:
             del limits.slots[job_id]
         if key is not None:
             limits.slots[job_id] = Slot(key)
-            self._shrink(key)
-        return before is not None and self.judge({before}, now, FULL)
+        return before, key
 
     def _shrink(self, key: str) -> None:
         """More run than was known: as many as are too many leave ready and are in line."""

@@ -35,6 +35,6 @@ local function hold(now, ids, keys)
     if less then freed[less] = (freed[less] or 0) + 1 end
     if more then fuller[more] = true end
   end
-  for key in pairs(fuller) do shrink(key) end
-  return judge(now, freed, FULL)
+  for key in pairs(fuller) do shrink(key); freed[key] = freed[key] or 1 end
+  return judge(now, freed)  -- who has left ready may wait for another thing than the line did
 end

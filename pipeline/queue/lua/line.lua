@@ -1,9 +1,9 @@
 -- Stands after `limits.lua`. A due job of a limit key has a slot of it, then it is in ready as any
 -- other; or it is in line for one. "slots" and "waits" have members of one form, "<key> <score>
 -- <job id> <limit>", so that those of a key are in the order of ready; "of" has each job's member.
--- A lease that has no place in that order has the slot "<key> - <job id>", and behind that the ms of
--- the token that it took, if any. Who was put in anew before its lease has ended runs and waits: it
--- is in "twice", and "of" tells where it waits.
+-- A lease that has no place in that order has the slot "<key> - <job id>", and behind that the ms
+-- of the token that it took, if any. Who was put in anew before its lease has ended runs and
+-- waits: it is in "twice", and "of" tells where it waits.
 
 local function names_of(set)
   local names = {}

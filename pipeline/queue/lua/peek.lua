@@ -1,8 +1,8 @@
 -- Peek: the first of those in ready, in line for limit keys, delayed. Reads only.
 -- KEYS   1 to 7 as in limits.lua
 -- ARGV   1 instant  2 limit (≤ 1000)
--- Reply  {now ms, {job id, score, …}, {job id, due ms, …}, {priority or nothing, …}, {{key, 2 or the
---        instant of its next token, its leases, {member of "waits", …}}, …}}
+-- Reply  {now ms, {job id, score, …}, {job id, due ms, …}, {priority or nothing, …}, {{key, 2 or
+--        the instant of its next token, its leases, {member of "waits", …}}, …}}
 local last = tonumber(ARGV[2]) - 1
 local streams, ids, delayed = {}, {}, {}
 local ready = redis.call('ZRANGE', KEYS[1], 0, last, 'WITHSCORES')

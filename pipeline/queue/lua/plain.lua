@@ -15,9 +15,9 @@ end
 
 -- Lease the first `count` of ready, and add their ids to `reply`; how many.
 local function give(now, count, reply)
-  local popped, members, owner = redis.call('ZPOPMIN', KEYS[1], count), {}, ARGV[4] .. ' ' .. ARGV[5]
+  local popped, owner = redis.call('ZPOPMIN', KEYS[1], count), ARGV[4] .. ' ' .. ARGV[5]
   if #popped == 0 then return 0 end
-  local deadline = exact(now + ARGV[3])
+  local deadline, members = exact(now + ARGV[3]), {}
   for i = 1, #popped, 2 do
     redis.call('SET', KEYS[6] .. popped[i], owner, 'PX', ARGV[3])
     members[i], members[i + 1], reply[#reply + 1] = deadline, popped[i], popped[i]

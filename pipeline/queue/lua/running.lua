@@ -1,6 +1,7 @@
 -- Stands after `line.lua` in front of the scripts that look.
 
--- How many of a key's slots are leased; who is in ready stands at the end of their order.
+-- How many of a key's slots are leased. Who is in ready mostly stands at the end of their order:
+-- of more than a hundred slots this is a guess where urgent ones are in ready, and others leased.
 local function running_of(key)
   local low, high = bounds_of(key)
   local running, from = redis.call('ZLEXCOUNT', KEYS[7] .. 'slots', low, high), 0

@@ -1,5 +1,5 @@
 -- Origins: which targets are sick. Those that nobody has asked for in so long that their hashes are
--- gone are taken out of the index: a target that is never called again must not stay in it for ever.
+-- gone are taken out of the index: what is never called again must not stay in it for ever.
 -- KEYS   1 targets
 -- ARGV   1 instant
 -- Reply  {origin, ...}

@@ -8,8 +8,9 @@ local function take_token(now, spent, key, interval, burst)
   return there > 0
 end
 
--- Of popped jobs those that start now, into `ids`. Their slots have no place in the order any more
--- and so claim no token; a rate takes one. Without (others brought other numbers) a job is in line.
+-- Of popped jobs those that start now, into `ids`; whether others got slots. Theirs have no place
+-- in the order any more and so claim no token; a rate takes one (who brought other numbers claimed
+-- more, or less, than is taken). Without a token a job is in line again.
 local function start(now, popped, ids)
   local spent, touched, back, old, slots, of, words = {}, {}, {}, {}, {}, {}, {}
   for n, member in ipairs(redis.call('HMGET', KEYS[7] .. 'of', unpack(popped))) do
@@ -20,14 +21,15 @@ local function start(now, popped, ids)
       local apart = key .. ' - ' .. id .. (interval == 0 and '' or ' ' .. exact(interval))
       ids[#ids + 1], old[#old + 1] = id, member
       slots[#slots + 1] = 0; slots[#slots + 1] = apart; of[#of + 1] = id; of[#of + 1] = apart
-      touched[key] = (touched[key] or 0) + 1
     else
       send_back(id, member, key)
       back[key] = 1
     end
+    if key then touched[key] = (touched[key] or 0) + 1 end
   end
   for key, till in pairs(spent) do words[#words + 1] = key; words[#words + 1] = exact(till) end
   each('ZREM', KEYS[7] .. 'slots', old); each('ZADD', KEYS[7] .. 'slots', slots)
   each('HSET', KEYS[7] .. 'of', of); each('HSET', KEYS[7] .. 'spent', words)
-  judge(now, back); reorder(now, back); judge(now, touched, FULL)
+  local may = judge(now, touched)
+  return reorder(now, back) or may
 end
