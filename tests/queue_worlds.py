@@ -41,8 +41,9 @@ class Snapshot:
     """Delayed job → `<limit> <key>`."""
     lines: dict[str, tuple[str, int, str]] = field(default_factory=dict)
     """Job in line → key, score, limit."""
-    slots: dict[str, tuple[str, int | None, float]] = field(default_factory=dict)
-    """Job → key, score if it stands in the order of ready, ms of its token."""
+    slots: dict[str, tuple[str, int | None, str]] = field(default_factory=dict)
+    """Job → key, score if it stands in the order of ready, its limit if that is known."""
+    claims: set[str] = field(default_factory=set)
     twice: set[str] = field(default_factory=set)
     verdicts: dict[str, int] = field(default_factory=dict)
     spent: dict[str, float] = field(default_factory=dict)
@@ -183,9 +184,14 @@ class FakeWorld(World):
                 if one.limit
             },
             slots={
-                job: (slot.key, slot.place.rank(job)[0] if slot.place else None, slot.token)
+                job: (
+                    slot.key,
+                    slot.place.rank(job)[0] if slot.place else None,
+                    slot.limit.text if slot.limit else "",
+                )
                 for job, slot in part.limits.slots.items()
             },
+            claims=set(part.limits.claims),
             twice=set(part.limits.twice),
             verdicts={key: int(at) for key, at in part.limits.verdicts.items()},
             spent=dict(part.limits.spent),
@@ -283,16 +289,18 @@ class RedisWorld(World):
         for member in taken:
             key, score, job, *rest = member.split(" ", 3)
             assert of[job] == member or (job in lines and score == "-"), member
-            token = float(rest[0]) if score == "-" and rest else 0.0
-            slots[job] = (key, None if score == "-" else int(score), token)
+            slots[job] = (key, None if score == "-" else int(score), "".join(rest))
+        claims = set(self.raw.zrange(prefix + "claims", 0, -1))
+        assert claims <= taken
         assert set(of) == set(lines) | set(slots)
         assert active or not of
         assert set(verdicts) == {key for key, _, _ in lines.values()}
         marks = {job: at for job, at in delayed.items() if job[0] == "="}
         assert marks == {f"={key}": at for key, at in verdicts.items() if at > FULL}
         spent = {k: float(until) for k, until in self.raw.hgetall(prefix + "spent").items()}
-        return {"lines": lines, "slots": slots, "twice": twice, "verdicts": verdicts,
-                "spent": spent, "active": active}  # fmt: skip
+        claimants = {member.split(" ")[2] for member in claims}
+        return {"lines": lines, "slots": slots, "claims": claimants, "twice": twice,
+                "verdicts": verdicts, "spent": spent, "active": active}  # fmt: skip
 
     def take_token(self, queue: str = "default") -> bool:
         return self.raw.lpop(keys_of(queue).wake) is not None

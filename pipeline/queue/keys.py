@@ -76,7 +76,12 @@ SLOTS = Key(
     "dueq:{<queue>}:limit:slots",
     "zset",
     "a member as in `waits` for each job of a key that is in `ready` or leased: they count for its "
-    "concurrency. Of a lease it may be `<key> - <job id>`, and the ms of the token that it took",
+    "concurrency. Of a lease it may be `<key> - <job id>`, and the limit by which it started",
+)
+CLAIMS = Key(
+    "dueq:{<queue>}:limit:claims",
+    "zset",
+    "the members of `slots` whose jobs have a rate and are in `ready`: each has a claim to a token",
 )
 OF = Key("dueq:{<queue>}:limit:of", "hash", "job id → its member in `waits` or `slots`")
 TWICE = Key(
@@ -171,7 +176,7 @@ SICK_TARGET = Key(
 
 EVERY_KEY = (
     QUEUES, READY, DELAYED, PRIORITY, LEASED, LEASE, GRANT, PAUSED, OWN_LIMIT,
-    LIMIT_KEYS, WAITS, SLOTS, OF, TWICE, ACTIVE, SPENT, WAKE, GENERATION,
+    LIMIT_KEYS, WAITS, SLOTS, CLAIMS, OF, TWICE, ACTIVE, SPENT, WAKE, GENERATION,
     WORKERS, WORKER, WATCHERS, WATCHER, DEATH, NUDGE, LIVE, PROMISE, PLACES, WRITTEN, DISPATCH_WAKE,
     SICK_TARGETS, SICK_TARGET,
 )  # fmt: skip

@@ -117,6 +117,8 @@ async def test_every_key_is_documented_and_has_its_type(redis_url: str) -> None:
         await queue.add([Entry("c", "default", now + TTL, priority=9)])
         limit = KeyLimit(key="k", concurrency=1, rate=Rate(count=1, per=60))
         await queue.add([Entry(job, "default", now, 9, limit) for job in ("d", "e")])
+        other = KeyLimit(key="l", rate=Rate(count=1, per=60))
+        await queue.add([Entry("f", "default", now, 0, other)])
         await queue.limit("default", Limit(concurrency=9))
         await queue.lease("default", worker="w1", lease_id="L1", limit=2, ttl=TTL)
         await queue.restore([Entry("d", "default", now, 9, limit)])

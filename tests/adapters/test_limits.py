@@ -336,7 +336,7 @@ async def test_a_token_that_is_claimed_no_more_is_not_waited_for(world: World) -
 
 async def test_who_gave_its_slot_to_a_heartbeat_waits_for_that_and_no_token(world: World) -> None:
     # The first in line waited for a token; now another is the first, and needs none.
-    slow = KeyLimit(key="s", rate=Rate(count=2, per=1000))
+    slow = KeyLimit(key="s", rate=Rate(count=1, per=1000))
     await add(world, "a", slow)
     await world.lease("L1")
     await world.queue.ack([world.held("a", "L1")])

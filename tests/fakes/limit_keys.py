@@ -31,19 +31,21 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Slot:
-    """Of whom it is; where it stands in the order of ready, if it does; the ms of its token."""
+    """Of whom it is; where it stands in the order of ready, if it does; what its job said."""
 
     key: str
     place: Waiting | None = None
-    token: float = 0
+    limit: KeyLimit | None = None
 
 
 @dataclass
 class LimitKeys:
-    """`waits` are in line; `twice` were put in anew before their lease has ended."""
+    """`waits` are in line; `claims` are in ready and want a token; `twice` were put in anew before
+    their lease has ended."""
 
     waits: dict[str, Waiting] = field(default_factory=dict)
     slots: dict[str, Slot] = field(default_factory=dict)
+    claims: set[str] = field(default_factory=set)
     twice: set[str] = field(default_factory=set)
     spent: dict[str, float] = field(default_factory=dict)
     verdicts: dict[str, float] = field(default_factory=dict)
@@ -87,8 +89,7 @@ class LimitKeys:
             return FULL
         if limit.rate is None:
             return MAY_RUN
-        slots = self.slots.values()
-        claimed = sum(slot.key == limit.key and slot.place is not None for slot in slots)
+        claimed = sum(self.slots[job].key == limit.key for job in self.claims)
         if claimed >= limit.rate.capacity:
             return FULL
         there, again = self.tokens(limit.key, limit.rate, now, claimed)
@@ -112,8 +113,9 @@ class LimitKeys:
             if verdict != MAY_RUN:
                 self.verdicts[key] = verdict
                 break
-            seated[job_id] = self.waits.pop(job_id)
-            self.slots[job_id] = Slot(key, seated[job_id])
+            one = seated[job_id] = self.waits.pop(job_id)
+            self.slots[job_id] = Slot(key, one, one.limit)
+            self.claims |= {job_id} if one.limit and one.limit.rate else set()
         return seated
 
     # -- whose lease has ended, and who is put in anew
@@ -135,6 +137,7 @@ class LimitKeys:
         """This job is put in anew, due with this limit or late: keys that have room again."""
         self.twice -= set() if is_leased else {job_id}
         self.twice |= {job_id} if is_leased and limit is not None else set()
+        self.claims.discard(job_id)
         slot, line = self.slots.pop(job_id, None), self.waits.pop(job_id, None)
         key = slot.key if slot else line.limit.key if line and line.limit else None
         if slot and is_leased and (is_late or (limit is not None and limit.key == slot.key)):

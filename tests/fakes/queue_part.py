@@ -96,17 +96,9 @@ class Part:
     def _activate(self, entries: Iterable[Entry]) -> None:
         limits = [entry.limit for entry in entries if entry.limit]
         if any(limit.rate for limit in limits):
-            if self.limits.active == "keys":
-                self._set_apart()
             self.limits.active = "rates"
         elif limits:
             self.limits.active = self.limits.active or "keys"
-
-    def _set_apart(self) -> None:
-        """Who is leased stands in no order any more: it claims no token."""
-        for job_id, slot in self.limits.slots.items():
-            if job_id not in self.ready:
-                self.limits.slots[job_id] = Slot(slot.key, token=slot.token)
 
     def _leave(self, job_id: str, waiting: Waiting, is_late: bool) -> set[str]:
         limit = None if is_late else waiting.limit
@@ -149,7 +141,7 @@ class Part:
                 break
             if job_id in self.ready:
                 return job_id
-            slots[job_id] = Slot(key)
+            slots[job_id] = Slot(key, limit=slots[job_id].limit)
         return None
 
     def _send_back(self, job_id: str) -> None:
@@ -157,6 +149,7 @@ class Part:
 
     def _line_up_again(self, job_id: str, waiting: Waiting) -> None:
         slot = self.limits.slots.pop(job_id)
+        self.limits.claims.discard(job_id)
         self.limits.waits[job_id] = waiting
         self.limits.verdicts.setdefault(slot.key, FULL)
         if job_id in self.leased:
@@ -203,17 +196,17 @@ class Part:
         back, touched = set[str](), set[str]()
         for job_id, waiting in popped.items():
             slot = limits.slots.get(job_id)
-            touched |= {slot.key} if slot else set()
             rate = slot and slot.place and slot.place.limit and slot.place.limit.rate
-            if not slot or not slot.place:
+            if not slot or not rate:
                 started.append(job_id)
-            elif not rate or limits.tokens(slot.key, rate, now)[0] > 0:
-                if rate:
-                    limits.spend(slot.key, rate, now, 1)
-                limits.slots[job_id] = Slot(slot.key, token=rate.interval_ms if rate else 0)
+            elif limits.tokens(slot.key, rate, now)[0] > 0:
+                limits.spend(slot.key, rate, now, 1)
+                limits.claims.discard(job_id)
                 started.append(job_id)
+                touched.add(slot.key)
             else:
                 self._line_up_again(job_id, waiting)
+                touched.add(slot.key)
                 back.add(slot.key)
         may = self.judge(touched & limits.verdicts.keys(), now)
         return started, self._reorder(back, now) or may
@@ -260,8 +253,9 @@ class Part:
         may = rate is not None and bool(job_ids) and self.is_of_interest
         back: defaultdict[str, float] = defaultdict(float)
         for job_id in job_ids:
-            if job_id in keys.slots and keys.slots[job_id].token and job_id not in keys.waits:
-                back[keys.slots[job_id].key] += keys.slots[job_id].token
+            slot = keys.slots.get(job_id)
+            if slot and slot.limit and slot.limit.rate and job_id not in keys.twice:
+                back[slot.key] += slot.limit.rate.interval_ms
         touched = list(back)
         if rate is not None and job_ids:
             back[""] = len(job_ids) * rate.interval_ms

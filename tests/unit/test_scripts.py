@@ -14,8 +14,8 @@ FOLDER = Path(scripts.__file__).parent / "lua"
 FILES = sorted(FOLDER.glob("*.lua"))
 SHARED = {
     "prelude", "plain", "limits", "line", "twice", "verdict", "judge", "write_down", "admit",
-    "seats", "ended", "recall", "reorder", "moves", "arrive", "apart", "direct", "place", "tokens",
-    "take", "room", "promote", "hold", "let_go", "refund", "running",
+    "seats", "ended", "recall", "reorder", "moves", "arrive", "direct", "place", "tokens", "start",
+    "take", "room", "promote", "hold", "let_go", "refund", "running", "wrong",
 }  # fmt: skip
 OPERATIONS = [path for path in FILES if path.stem not in SHARED]
 

@@ -1,4 +1,4 @@
--- Stands after `apart.lua`.
+-- Stands after `arrive.lua`.
 
 -- One job's words into the lists of where it goes.
 local function direct(to, now, id, due, priority, text)

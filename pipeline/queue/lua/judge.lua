@@ -2,8 +2,8 @@
 -- of its next token; there the mark "=<key>" stands in delayed, so that timers ring for it.
 
 local function nothing()
-  return {ids = {}, members = {}, ready = {}, left = {}, states = {}, gone = {}, marks = {},
-    unmarked = {}}
+  return {ids = {}, members = {}, claims = {}, ready = {}, left = {}, states = {}, gone = {},
+    marks = {}, unmarked = {}}
 end
 
 -- Slots for `members`, which are a key's first in line, as far as they may run: how many, and the
@@ -17,6 +17,10 @@ local function seat(now, known, members, to)
     known.seated, count = known.seated + 1, count + 1
     to.ids[count], to.members[2 * count - 1], to.members[2 * count] = id, 0, member
     to.ready[2 * count - 1], to.ready[2 * count] = score, id
+    if known.spent and select(2, numbers_of(limit)) > 0 then
+      known.claiming = known.claiming + 1
+      to.claims[#to.claims + 1] = 0; to.claims[#to.claims + 1] = member
+    end
   end
   return #members
 end

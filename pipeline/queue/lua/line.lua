@@ -1,9 +1,9 @@
 -- Stands after `limits.lua`. A due job of a limit key has a slot of it, then it is in ready as any
 -- other; or it is in line for one. "slots" and "waits" have members of one form, "<key> <score>
 -- <job id> <limit>", so that those of a key are in the order of ready; "of" has each job's member.
--- A lease that has no place in that order has the slot "<key> - <job id>", and behind that the ms
--- of the token that it took, if any. Who was put in anew before its lease has ended runs and
--- waits: it is in "twice", and "of" tells where it waits.
+-- A lease that has no place in that order has the slot "<key> - <job id>", and behind that the
+-- limit by which it started, if any. Who was put in anew before its lease has ended runs and waits:
+-- it is in "twice", and "of" tells where it waits. Who has a rate and is in ready is in "claims".
 
 local function names_of(set)
   local names = {}
@@ -21,9 +21,9 @@ local function parts_of(member) return string.match(member, '^([^ ]+) ([^ ]+) ([
 local function bounds_of(key) return '[' .. key .. ' ', '(' .. key .. '!' end
 
 -- What verdicts on a key go by; its tokens are looked at when they are asked for. `seated` are who
--- has been given a slot since.
+-- has been given a slot since, `claiming` those of them who have a rate.
 local function look_at(key)
   local low, high = bounds_of(key)
   local taken = redis.call('ZLEXCOUNT', KEYS[7] .. 'slots', low, high)
-  return {key = key, low = low, high = high, taken = taken, seated = 0}
+  return {key = key, low = low, high = high, taken = taken, seated = 0, claiming = 0}
 end

@@ -5,7 +5,7 @@
 local function leave_one(id, member, new, is_leased, is_late)
   local key = parts_of(member)
   local slots = redis.call('ZREM', KEYS[7] .. 'slots', member) + take_apart(key, id)
-  redis.call('ZREM', KEYS[7] .. 'waits', member)
+  redis.call('ZREM', KEYS[7] .. 'waits', member); redis.call('ZREM', KEYS[7] .. 'claims', member)
   local keeps = is_leased and slots > 0 and (is_late or new and parts_of(new) == key)
   local apart = key .. ' - ' .. id
   if keeps then redis.call('ZADD', KEYS[7] .. 'slots', 0, apart) end

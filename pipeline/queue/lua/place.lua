@@ -14,8 +14,7 @@ local function place(now, words)
   if #to.ids == 0 then return end
   -- A write that takes memory comes first: a full Redis refuses all of it, not a half.
   local active = KEYS[7] .. 'active'
-  if to.has_rates then
-    if redis.call('SET', active, 'rates', 'GET') == 'keys' then set_apart() end
+  if to.has_rates then redis.call('SET', active, 'rates')
   elseif to.has_limits then redis.call('SET', active, 'keys', 'NX') end
   each('ZADD', KEYS[1], to.ready); each('ZADD', KEYS[2], to.delayed)
   each('ZREM', KEYS[1], to.unready); each('ZREM', KEYS[2], to.due); each('HDEL', KEYS[3], to.ids)

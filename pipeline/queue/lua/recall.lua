@@ -20,7 +20,8 @@ end
 
 -- Back into line; if it is leased, too, that lease keeps a slot.
 local function send_back(id, member, key)
-  redis.call('ZREM', KEYS[1], id); redis.call('ZREM', KEYS[7] .. 'slots', member)
+  redis.call('ZREM', KEYS[1], id)
+  redis.call('ZREM', KEYS[7] .. 'slots', member); redis.call('ZREM', KEYS[7] .. 'claims', member)
   redis.call('ZADD', KEYS[7] .. 'waits', 0, member)
   redis.call('ZADD', KEYS[7] .. 'keys', 'NX', FULL, key)
   if redis.call('ZSCORE', KEYS[5], id) then

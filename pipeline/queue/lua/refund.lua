@@ -5,11 +5,11 @@
 local function refund(now, ids, own, active)
   local back, keys, may = {}, {}, false
   if #ids == 0 then return end
-  for _, member in ipairs(active and redis.call('HMGET', KEYS[7] .. 'of', unpack(ids)) or {}) do
-    local key, place, _, token = parts_of(member or '')
-    if place == '-' and token ~= '' then
-      back[key], keys[key] = (back[key] or 0) + tonumber(token), 1
-    end
+  local twice, has_rates = twice_of(ids), active == 'rates'
+  for n, member in ipairs(has_rates and redis.call('HMGET', KEYS[7] .. 'of', unpack(ids)) or {}) do
+    local key, _, _, limit = parts_of(member or '')
+    local _, token = numbers_of((limit or '') ~= '' and limit or '0 0 0')
+    if token > 0 and not twice[ids[n]] then back[key], keys[key] = (back[key] or 0) + token, 1 end
   end
   local _, interval = numbers_of(own or '0 0 0')
   if interval > 0 then

@@ -1,4 +1,4 @@
--- Stands after `tokens.lua` in front of the lease script.
+-- Stands after `start.lua` in front of the lease script.
 
 -- Take up to `limit` of ready, those of rates as far as there are tokens: their ids, and whether
 -- there may be more. Who starts may let others into ready, beside whom nobody must fall asleep.

@@ -1,35 +1,29 @@
--- Stands after `reorder.lua` in front of `take.lua`.
+-- Stands after `reorder.lua`.
 
--- Take a token of a key; whether there was one. `spent`: what is known of keys by now.
-local function take_token(now, spent, key, interval, burst)
-  spent[key] = spent[key] or tonumber(redis.call('HGET', KEYS[7] .. 'spent', key) or 0)
-  local there = tokens_of(now, spent[key], interval, burst, 0)
-  if there > 0 then spent[key] = spend(now, spent[key], interval, burst, 1) end
-  return there > 0
+-- Of popped jobs those that have a rate: their keys and limits (of each number), and how many of
+-- each key.
+local function rated(members)
+  local keys, limits, counts = {}, {}, {}
+  for n, member in ipairs(members) do
+    local blank = member and string.find(member, ' ', 1, true)
+    if blank and string.byte(member, blank + 1) ~= 45 then
+      local limit = string.sub(member, string.find(member, ' ', blank + 17, true) + 1)
+      local _, interval = numbers_of(limit)
+      if interval > 0 then
+        local key = string.sub(member, 1, blank - 1)
+        keys[n], limits[n], counts[key] = key, limit, (counts[key] or 0) + 1
+      end
+    end
+  end
+  return keys, limits, counts
 end
 
--- Of popped jobs those that start now, into `ids`; whether others got slots. Theirs have no place
--- in the order any more and so claim no token; a rate takes one (who brought other numbers claimed
--- more, or less, than is taken). Without a token a job is in line again.
-local function start(now, popped, ids)
-  local spent, touched, back, old, slots, of, words = {}, {}, {}, {}, {}, {}, {}
-  for n, member in ipairs(redis.call('HMGET', KEYS[7] .. 'of', unpack(popped))) do
-    local id, key, place, _, limit = popped[n], parts_of(member or '')
-    local _, interval, burst = numbers_of((place or '-') ~= '-' and limit or '0 0 0')
-    if (place or '-') == '-' then ids[#ids + 1] = id
-    elseif interval == 0 or take_token(now, spent, key, interval, burst) then
-      local apart = key .. ' - ' .. id .. (interval == 0 and '' or ' ' .. exact(interval))
-      ids[#ids + 1], old[#old + 1] = id, member
-      slots[#slots + 1] = 0; slots[#slots + 1] = apart; of[#of + 1] = id; of[#of + 1] = apart
-    else
-      send_back(id, member, key)
-      back[key] = 1
-    end
-    if key then touched[key] = (touched[key] or 0) + 1 end
+-- Until when the tokens of these keys are spent: key → ms.
+local function spent_of(names)
+  local spent = {}
+  if #names == 0 then return spent end
+  for n, till in ipairs(redis.call('HMGET', KEYS[7] .. 'spent', unpack(names))) do
+    spent[names[n]] = tonumber(till or 0)
   end
-  for key, till in pairs(spent) do words[#words + 1] = key; words[#words + 1] = exact(till) end
-  each('ZREM', KEYS[7] .. 'slots', old); each('ZADD', KEYS[7] .. 'slots', slots)
-  each('HSET', KEYS[7] .. 'of', of); each('HSET', KEYS[7] .. 'spent', words)
-  local may = judge(now, touched)
-  return reorder(now, back) or may
+  return spent
 end

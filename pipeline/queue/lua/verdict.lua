@@ -1,17 +1,16 @@
 -- Stands after `line.lua`.
 
 -- May a job with this limit have a slot: MAY_RUN, FULL (when another has left), or the instant of a
--- token. Who has a slot and is not leased yet has a claim to one.
+-- token. Who has a rate, and a slot, and is not leased yet, has a claim to one.
 local function verdict(now, known, limit)
   local most, interval, burst = numbers_of(limit)
   if most > 0 and known.taken + known.seated >= most then return FULL end
   if interval == 0 then return MAY_RUN end
   if not known.spent then
-    local key, slots = known.key, KEYS[7] .. 'slots'
-    known.spent = tonumber(redis.call('HGET', KEYS[7] .. 'spent', key) or 0)
-    known.claimed = redis.call('ZLEXCOUNT', slots, '[' .. key .. ' 0', '(' .. key .. ' :')
+    known.spent = tonumber(redis.call('HGET', KEYS[7] .. 'spent', known.key) or 0)
+    known.claimed = redis.call('ZLEXCOUNT', KEYS[7] .. 'claims', known.low, known.high)
   end
-  local claimed = known.claimed + known.seated
+  local claimed = known.claimed + known.claiming
   if claimed >= burst then return FULL end
   local there, again = tokens_of(now, known.spent, interval, burst, claimed)
   return there > 0 and MAY_RUN or again

@@ -9,7 +9,8 @@ local function write_down(to)
   end
   each('ZREM', KEYS[7] .. 'waits', to.left); each('ZREM', KEYS[7] .. 'keys', to.gone)
   each('ZREM', KEYS[2], to.unmarked)
-  each('ZADD', KEYS[7] .. 'slots', to.members); each('ZADD', KEYS[1], to.ready)
+  each('ZADD', KEYS[7] .. 'slots', to.members); each('ZADD', KEYS[7] .. 'claims', to.claims)
+  each('ZADD', KEYS[1], to.ready)
   each('ZADD', KEYS[7] .. 'keys', to.states); each('ZADD', KEYS[2], to.marks)
   return again
 end
