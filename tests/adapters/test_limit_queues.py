@@ -1,4 +1,4 @@
-"""The limit of a queue itself, and what a person sees of limits, one suite on the fake and on Redis."""
+"""The limit of a queue, and what a person sees of limits: one suite on the fake and on Redis."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
