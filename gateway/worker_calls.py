@@ -1,7 +1,9 @@
 """What workers over HTTP send: the shapes of their bodies and of their requests for work."""
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self, TypeVar
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import to_json
@@ -75,8 +77,10 @@ class HeldJob(_Body):
     lease: Word
 
     def named(self) -> Attempt:
-        """As the store names it, who writes ids in small letters; some write UUIDs in capitals."""
-        return Attempt(self.id.lower(), self.attempt, self.lease)
+        """As the store names it, however this worker spells UUIDs."""
+        with suppress(ValueError):
+            return Attempt(str(UUID(self.id)), self.attempt, self.lease)
+        return Attempt(self.id, self.attempt, self.lease)  # there is no such job
 
 
 class HeartbeatCall(_Body):

@@ -4,9 +4,12 @@ Logs are events with fields (structlog), on stderr, as text on a terminal and as
 payloads, no secrets. A line about a failure says what happens next. Metric names are all here.
 """
 
+import atexit
 import logging
+import os
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Literal, TextIO, cast
 
 import structlog
@@ -85,6 +88,15 @@ class _Stderr:
         with suppress(OSError, ValueError):
             sys.stderr.flush()
 
+    def leave(self) -> None:
+        """What could not be written is still there, and Python tries it again in the end: that must
+        not be what our exit code tells of."""
+        try:
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError), Path(os.devnull).open("w") as nowhere:
+                os.dup2(nowhere.fileno(), sys.stderr.fileno())
+
 
 def log(name: str) -> structlog.stdlib.BoundLogger:
     """The logger of a module; bind fields, name events `noun.verb`."""
@@ -98,6 +110,8 @@ def configure_logs(level: str, form: Literal["auto", "json", "text"], **fields: 
     render: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer() if text else structlog.processors.JSONRenderer()
     )
+    stderr = _Stderr()
+    atexit.register(stderr.leave)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -107,7 +121,7 @@ def configure_logs(level: str, form: Literal["auto", "json", "text"], **fields: 
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(file=cast(TextIO, _Stderr())),
+        logger_factory=structlog.PrintLoggerFactory(file=cast(TextIO, stderr)),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(**fields)

@@ -22,6 +22,7 @@ from pipeline.domain.execution import Ending, Released, conclude
 from pipeline.domain.job import Job, Kind
 from pipeline.ports import Attempt
 from pipeline.telemetry import LEASES_LOST, RUN_TIME, START_DELAY, log
+from workers.executors.executor import Runaway
 from workers.executors.executors import Executors
 from workers.finisher import Finisher
 from workers.options import Ports
@@ -48,7 +49,8 @@ class Held:
     """An attempt from its won start until its record is written.
 
     `trusted_until` and `end_by`, when its code shall have ended at the latest (both of our
-    monotonic clock), are written by the heartbeat's thread, everything else by the worker's loop.
+    monotonic clock), are written by the heartbeat's thread, everything else by the worker's loop;
+    it writes `end_by` as well when it gives back what runs: each only makes it earlier.
     """
 
     job: Job
@@ -66,7 +68,7 @@ class Held:
 
 
 class Attempts:
-    """The attempts that this process holds. `held` may be called by any thread.
+    """The attempts that this process holds. `held` and `unended` may be called by any thread.
 
     An attempt stays held, and is extended, until its record is written: a result that waits for
     MongoDB must not be reaped.
@@ -85,6 +87,8 @@ class Attempts:
         self._slots = slots
         self._finisher = finisher
         self._held: dict[Attempt, Held] = {}
+        self._left_behind: set[Held] = set()
+        """Coroutines that run on after their attempt. A thread does, too, but blocks no loop."""
         self._lock = threading.Lock()
         self._running = 0
         self._group: asyncio.TaskGroup | None = None
@@ -105,6 +109,12 @@ class Attempts:
         """Those at this moment."""
         with self._lock:
             return list(self._held.values())
+
+    def unended(self) -> Sequence[Held]:
+        """Those at this moment whose code has not ended, and may be what blocks our loop."""
+        with self._lock:
+            running = [held for held in self._held.values() if not held.has_ended]
+            return [*running, *self._left_behind]
 
     def launch(self, jobs: Sequence[Job], trusted_until: float) -> None:
         """Run what was won, each as a task of its own."""
@@ -136,15 +146,20 @@ class Attempts:
 
     def ask_to_stop(self, held: Sequence[Held], why: Stop) -> None:
         """Stop their code soon, in the worker's loop. From the heartbeat's thread."""
-        now, attempts = self._ports.clock.monotonic(), [one.attempt for one in held]
-        for one in held:
-            one.end_by = min(one.end_by, now)
+        attempts = self._end_now(held)
         if attempts:
             self._call_in_loop(lambda: self._stop_all(attempts, why))
 
     def release_all(self) -> None:
         """Stop all code and give the jobs back."""
-        self._stop_all([held.attempt for held in self.held()], Stop.RELEASE)
+        self._stop_all(self._end_now(self.held()), Stop.RELEASE)
+
+    def _end_now(self, held: Sequence[Held]) -> list[Attempt]:
+        """Whoever blocks the loop instead of ending does so past his time from now on."""
+        now = self._ports.clock.monotonic()
+        for one in held:
+            one.end_by = min(one.end_by, now)
+        return [one.attempt for one in held]
 
     # -- one attempt
 
@@ -190,10 +205,22 @@ class Attempts:
         runaway = self._executors.pop_abandoned(held.job)
         if runaway is None:
             self._slots.code_ended()
-        else:  # nobody can stop it
-            _log.warning("code.runs_on", job=held.job.id, attempt=held.job.attempt,
-                         next="its slot is free when it returns")  # fmt: skip
-            runaway.add_done_callback(lambda _: self._call_in_loop(self._slots.code_ended))
+        else:
+            self._leave_behind(held, runaway)
+
+    def _leave_behind(self, held: Held, runaway: Runaway) -> None:
+        """Nobody can stop it."""
+        _log.warning("code.runs_on", job=held.job.id, attempt=held.job.attempt,
+                     next="its slot is free when it returns")  # fmt: skip
+        if isinstance(runaway, asyncio.Task):
+            with self._lock:
+                self._left_behind.add(held)
+        runaway.add_done_callback(lambda _: self._call_in_loop(lambda: self._came_back(held)))
+
+    def _came_back(self, held: Held) -> None:
+        with self._lock:
+            self._left_behind.discard(held)
+        self._slots.code_ended()
 
     def _offer(self, held: Held, ending: Ending) -> None:
         execution = conclude(

@@ -10,8 +10,9 @@ starve it. Time is the clock's `monotonic`, which stands still while the machine
 may then go on after its lease until the first beat; its record is refused all the same (R6).
 
 Code that blocks the worker's loop cannot be stopped from here. When it should have ended a lease
-ago, by its timeout or because it is not ours any more, and the loop has not answered since, the
-whole process has to go: else it would extend the leases of jobs that stand still for ever.
+ago, by its timeout or because it was stopped, and the loop was seen not to answer for as long, the
+whole process has to go: else it would extend the leases of jobs that stand still for ever, and no
+signal reaches it. The same goes for a coroutine that runs on after its attempt.
 """
 
 import asyncio
@@ -89,8 +90,8 @@ class Heartbeat:
 
     def overdue(self) -> float:
         """For how many seconds code runs here that should have ended."""
-        now, held = self._clock.monotonic(), self._attempts.held()
-        return max((now - one.end_by for one in held if not one.has_ended), default=0.0)
+        now = self._clock.monotonic()
+        return max((now - one.end_by for one in self._attempts.unended()), default=0.0)
 
     def _lease_of(self, held: Held) -> Lease:
         lease = self._options.lease_of(held.job.id, held.job.queue, held.attempt.lease_id)
@@ -127,12 +128,12 @@ class Pulse:
         self._clock = clock
         self._give_up = give_up
         self._heartbeat = Heartbeat(options, attempts, clock)
-        self._stall = Stall(clock)
         self._patience = Patience(clock, chance)
         self._bell = Bell(clock)
         self._period = options.beat
         self._lease = options.lease.total_seconds()
         self._glance = self._lease / 20
+        self._stall = Stall(clock, self._glance)
 
     async def run(self) -> None:
         """Until cancelled; then say goodbye."""

@@ -98,7 +98,7 @@ class _Printer:
     def _end(self, record: dict[str, Any]) -> None:
         if self._begin(record["attempt"], record["outcome"]):
             printed = Counter(self._printed)
-            for line in _lines_of(record):
+            for line in lines_of(record):
                 if printed[line]:
                     printed[line] -= 1
                 else:
@@ -136,20 +136,23 @@ def later(before: Sequence[str], now: Sequence[str]) -> Sequence[str]:
     return now[len(before) - start :]
 
 
-def _lines_of(record: dict[str, Any]) -> Iterator[str]:
-    """The captured output first, then the error: in the order in which a person wants them."""
+def lines_of(record: dict[str, Any]) -> Iterator[str]:
+    """The captured output first, then the error: in the order in which a person wants them.
+
+    What a job printed is its own, with its colours; what others said does nothing to the terminal.
+    """
     for stream in ("stdout", "stderr", "log"):
         yield from str(record.get(stream) or "").splitlines()
     yield from _answer_of(record)
     error = record.get("error")
     if error:
-        yield f"{error['type']}: {error['message']}"
+        yield harmless(f"{error['type']}: {error['message']}")
         if error.get("detail") != record.get("stderr"):  # of a command it is that
-            yield from str(error.get("detail") or "").splitlines()
+            yield from map(harmless, str(error.get("detail") or "").splitlines())
 
 
 def _answer_of(record: dict[str, Any]) -> Iterator[str]:
-    """The body that an http job was answered: somebody else's words, not for the terminal."""
+    """The body that an http job was answered."""
     body = record.get("body") or ""
     if isinstance(body, str):
         yield from map(harmless, body.splitlines())

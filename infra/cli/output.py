@@ -7,6 +7,7 @@ nothing off. Control characters that came from outside are shown, not obeyed.
 import json
 import re
 import sys
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
@@ -18,6 +19,8 @@ from infra.exits import CommandFailed, Exit
 
 Row = Mapping[str, Any]
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_PLAIN = "\n\t\u200c\u200d"
+"""Lines, tabs, and what joins letters and emoji, or keeps them apart."""
 _COLOURS = {"succeeded": "green", "dead": "red", "running": "yellow", "queued": "cyan"}
 
 
@@ -73,18 +76,24 @@ def say(line: str) -> None:
 
 def harmless(text: str) -> str:
     """With its lines and tabs; of what else a terminal would obey, only that it was there."""
-    return "".join(each if each.isprintable() or each in "\n\t" else "\ufffd" for each in text)
+    return "".join(each if _is_harmless(each) else "\ufffd" for each in text)
+
+
+def _is_harmless(character: str) -> bool:
+    is_shown = character.isprintable() or unicodedata.category(character) == "Zs"
+    return is_shown or character in _PLAIN
 
 
 def say_json(value: object) -> None:
-    """A value as one line of JSON."""
-    say(json.dumps(value, ensure_ascii=False, separators=(", ", ": ")))
+    """A value as one line of JSON, in which nothing is obeyed by a terminal either."""
+    text = json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
+    say(_CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def tell(line: str) -> None:
     """A line for the person, beside the data; whose terminal may have gone."""
     with suppress(OSError):
-        sys.stderr.write(line + "\n")
+        sys.stderr.write(harmless(line) + "\n")
         sys.stderr.flush()
 
 
@@ -113,7 +122,7 @@ def cell(value: object) -> str:
     if value is None:
         return "-"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return _CONTROL.sub("\ufffd", text)
+    return _CONTROL.sub("\ufffd", harmless(text))
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, heading: bool = True) -> None:

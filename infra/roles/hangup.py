@@ -13,11 +13,15 @@ def on_hangup(stop: Callable[[], object], is_stopping: Callable[[], bool]) -> No
     """Call `stop` at a SIGHUP unless it stops already. Not under `nohup`, which has it ignored."""
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         return
-
-    waiting = [stop]
+    loop = asyncio.get_running_loop()
 
     def hung_up() -> None:
-        if waiting and not is_stopping():
-            waiting.pop()()
+        loop.add_signal_handler(signal.SIGHUP, _once_is_enough)
+        if not is_stopping():
+            stop()
 
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up)
+    loop.add_signal_handler(signal.SIGHUP, hung_up)
+
+
+def _once_is_enough() -> None:
+    """Without any handler it would end us."""

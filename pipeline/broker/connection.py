@@ -11,6 +11,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import aio_pika
 from aio_pika.abc import AbstractConnection
@@ -25,6 +26,7 @@ from pipeline.ports import Chance, Clock
 SERVER = "RabbitMQ"
 HEARTBEAT_SECONDS = 10
 CALL_SECONDS = 5.0
+GOODBYE_SECONDS = 1.0
 BROKER_ERRORS = (*CONNECTION_EXCEPTIONS, TimeoutError, EOFError)
 _SAYINGS: tuple[tuple[type[BaseException], str], ...] = (
     (TimeoutError, "no answer in time"),
@@ -45,8 +47,14 @@ class _Connection(aio_pika.Connection):
 
     The library's own starts a coroutine from the garbage collector for every connection that failed
     to open or was lost, and Python warns of it wherever it then happens to be. Who opens one here
-    also disconnects it.
+    also disconnects it. Over TLS its peer would be given half a minute to say goodbye, and
+    a broker that hangs would use it up.
     """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if self.url.scheme == "amqps":
+            self.kwargs["ssl_shutdown_timeout"] = GOODBYE_SECONDS
 
     def __del__(self) -> None:
         """Nothing: there is no loop to speak to the broker in."""

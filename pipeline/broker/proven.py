@@ -44,7 +44,7 @@ class ProvenChannel:
     ) -> None:
         try:
             await self._send(body, exchange, routing_key, properties)
-        except DeliveryError:  # no queue takes it: but we may write there
+        except DeliveryError:  # no queue takes it, or a full one refused it: but we may write there
             self._is_proven = True
             raise
         self._is_proven = True

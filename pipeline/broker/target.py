@@ -68,6 +68,7 @@ class RabbitTarget:
         self._channels = Kept(self._open_channel, _end, _takes_more, _CHANNELS)
         self._lines = Kept(self._open_line, _end, _line_takes_more, _CHANNELS)
         self._next_line = 0
+        self._is_closed = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -76,7 +77,9 @@ class RabbitTarget:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connection, and its channels with it."""
+        """Close the connection, and its channels with it. For good: a channel that still opens for
+        somebody who was cancelled would else open another connection, and nobody would close it."""
+        self._is_closed = True
         await self._connection.close()
 
     async def publish(
@@ -123,6 +126,8 @@ class RabbitTarget:
             raise _refused("invalid", "headers", "with the properties more than the broker takes")
 
     async def _connect(self) -> AbstractConnection:
+        if self._is_closed:
+            raise Unavailable(SERVER, "its connection was closed")
         with _errors(Unavailable), _refused_logins():
             return await connect(self._url, "target")
 

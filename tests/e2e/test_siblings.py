@@ -62,7 +62,7 @@ async def test_each_child_is_a_whole_worker_and_one_that_dies_comes_back(
         )["status"] == "succeeded"  # fmt: skip
 
         children = [each["pid"] for each in listed(system, "twins")]
-        parent.send_signal(signal.SIGTERM)
+        parent.send_signal(signal.SIGHUP)
         assert parent.wait(timeout=LONG) == 0
         assert not [pid for pid in children if is_alive(pid)]
         assert listed(system, "twins") == []  # they have said goodbye
@@ -72,13 +72,15 @@ async def test_how_a_child_died_is_told_with_the_job_that_it_took_along(
     system: Up, tmp_path: Path
 ) -> None:
     (system.folder / "deadly.py").write_text(DEADLY)
-    with siblings(system, tmp_path, "--queue", "deadly", "--import", "deadly"):
+    with siblings(system, tmp_path, "--queue", "deadly", "--import", "deadly") as parent:
         await eventually(lambda: len(listed(system, "deadly")) == 2, timeout=LONG)
         for task, told in (("kills", "was killed by SIGKILL"), ("quits", "exit code 0 while")):
             asked = ("--queue", "deadly", "--task", task, "--wait=120")
             job = system.json("job", "submit", *asked)
             assert job["status"] == "succeeded"
             assert told in system.dueq("job", "logs", job["id"]).stdout
+        parent.send_signal(signal.SIGTERM)
+        assert parent.wait(timeout=LONG) == 0
 
 
 async def test_children_end_when_their_parent_is_killed(system: Up, tmp_path: Path) -> None:

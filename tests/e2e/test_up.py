@@ -90,12 +90,15 @@ async def test_a_kill_of_up_itself_leaves_nothing_behind_and_the_next_one_has_th
         assert system.json("job", "show", job_id)["payload"] == "kept"
 
 
-def test_ctrl_c_finishes_what_runs_and_ends_with_0(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_ctrl_c_or_a_closed_terminal_finishes_what_runs_and_ends_with_0(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     with up(tmp_path) as system:
         job_id = system.json("job", "submit", "--command", "sleep 2; echo done > done.txt")["id"]
         watched = system.dueq("job", "watch", job_id, "--timeout", "1.5")
         assert "running" in watched.stdout
-        assert system.stop(signal.SIGINT) == 0
+        assert system.stop(number) == 0
     assert (tmp_path / "done.txt").exists()  # it was waited for, and it runs in our folder
     assert pids_in(tmp_path) == []
     assert not (tmp_path / ".dueq" / "urls.json").exists()

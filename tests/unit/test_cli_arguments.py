@@ -1,9 +1,11 @@
 """What `dueq` makes of its arguments, without any server."""
 
 import io
+import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +13,8 @@ import pytest
 from infra.cli import many, with_bare_wait
 from infra.cli.client import Gateway, in_words
 from infra.cli.flags import seconds, value
-from infra.cli.logs import later
-from infra.cli.output import Format, cell, emit_list, emit_one
+from infra.cli.logs import later, lines_of
+from infra.cli.output import Format, cell, emit_list, emit_one, harmless, tell
 from infra.cli.queue import rate_of
 from infra.cli.waiting import check_outcome
 from infra.exits import CommandFailed, Exit
@@ -92,7 +94,46 @@ def test_jsonl_prints_a_line_and_id_an_id_for_each(capsys: pytest.CaptureFixture
 
 
 def test_control_characters_in_a_job_cannot_drive_the_terminal() -> None:
-    assert cell("\x1b[2Jgone\n") == "\ufffd[2Jgone\ufffd"
+    assert cell("\x1b[2Jgone\n\u202e") == "\ufffd[2Jgone\ufffd\ufffd"
+
+
+def test_nor_can_those_in_its_json_which_says_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    """JSON leaves those from 0x7f to 0x9f as they are, and one of them begins what ESC [ does."""
+    row = {"id": "\x9b2J\x7f\u00e9\x1b"}
+    emit_one(row, Format.JSON, ("id",))
+    out = capsys.readouterr().out
+    assert out == '{"id": "\\u009b2J\\u007f\u00e9\\u001b"}\n'
+    assert json.loads(out) == row
+
+
+def test_what_an_attempt_was_answered_or_failed_with_cannot_drive_the_terminal() -> None:
+    error = {"type": "t", "message": "\x1b[2Jm", "detail": "\x9b2J\nd"}
+    record = {"stdout": "\x1b[31mred", "body": "\x1b[2Jb\n", "error": error}
+    told = ["\x1b[31mred", "\ufffd[2Jb", "t: \ufffd[2Jm", "\ufffd2J", "d"]
+    assert list(lines_of(record)) == told
+
+
+def test_what_is_told_beside_the_data_cannot_drive_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It quotes errors of jobs, and what a gateway says."""
+    tell("dueq: it is dead: \x1b[2Jgone")
+    assert capsys.readouterr().err == "dueq: it is dead: \ufffd[2Jgone\n"
+
+
+def test_a_word_that_cannot_be_told_is_no_reason_to_stop() -> None:
+    """The terminal has gone; what is done goes on."""
+    code = "from infra.cli.output import say, tell; tell('stopping'); say('stopped')"
+    with Path("/dev/full").open("w") as gone:
+        ran = subprocess.run(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=gone, check=False
+        )
+    assert ran.stdout == b"stopped\n"
+
+
+def test_text_of_any_language_stays_as_it_is() -> None:
+    text = "\u00a0\u00e7a \u00bb \u6771\u3000\u4eac \u06cc\u200c\u062e \U0001f468\u200d\U0001f469"
+    assert harmless(text) == text
 
 
 def test_an_awaited_job_that_did_not_succeed_has_an_exit_code_of_its_own() -> None:

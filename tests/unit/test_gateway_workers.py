@@ -1,6 +1,6 @@
 """Workers over HTTP, on fakes: the same leases and the same fence as for a worker in Python."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 
 import pytest
@@ -213,15 +213,22 @@ async def test_a_result_is_nothing_without_the_lease_it_was_given(shell: Shell) 
     assert (await shell.end(unknown)).status == 404
 
 
-async def test_an_id_may_be_written_in_capitals(shell: Shell) -> None:
-    """As some languages write every UUID."""
+@pytest.mark.parametrize("spelt", [str.upper, lambda job_id: job_id.replace("-", "")])
+async def test_an_id_may_be_spelt_as_a_language_spells_uuids(
+    shell: Shell, spelt: Callable[[str], str]
+) -> None:
     job_id = await shell.queued()
     job = await shell.job()
-    loud = job | {"id": job_id.upper()}
-    assert (await shell.write(loud, "x")).status == 204
-    assert (await shell.beat(loud)).json["running"] == [{"id": job_id, "attempt": 1}]
-    assert (await shell.end(loud)).status == 200
+    other = job | {"id": spelt(job_id)}
+    assert (await shell.write(other, "x")).status == 204
+    assert (await shell.beat(other)).json["running"] == [{"id": job_id, "attempt": 1}]
+    assert (await shell.end(other)).status == 200
     assert shell.state(job_id) is State.SUCCEEDED
+
+
+async def test_an_id_that_is_none_is_to_be_stopped(shell: Shell) -> None:
+    job = {"id": "no-uuid", "attempt": 1, "lease": "l"}
+    assert (await shell.beat(job)).json["stop"] == [{"id": "no-uuid", "attempt": 1}]
 
 
 async def test_a_heartbeat_keeps_the_job_over_its_lease(shell: Shell) -> None:

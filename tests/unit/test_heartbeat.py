@@ -1,27 +1,16 @@
 """The heartbeat confirms in MongoDB, writes into Redis, and stops what is not ours (R8)."""
 
-import asyncio
-import threading
-import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from datetime import timedelta
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
-from pipeline.clock import StoreClock, SystemChance
 from pipeline.domain.errors import Unavailable, UnknownOutcome
 from pipeline.domain.execution import Cancelled, ErrorInfo, Lost, Outcome, conclude
 from pipeline.domain.states import State
-from pipeline.ports import Attempt, JobStore, Lease, LeaseQueue
+from pipeline.ports import Lease
 from tests.fakes.job_store import FakeJobStore
-from tests.support import eventually
 from tests.worker_world import LEASE, WorkerWorld
-from workers.heartbeat import in_own_thread
-from workers.options import WorkerOptions
-from workers.tasks import Context
 from workers.worker import Worker
 
 
@@ -215,131 +204,3 @@ async def test_a_worker_is_announced_while_it_lives(world: WorkerWorld) -> None:
         assert (view.id, view.running, view.concurrency) == ("w1", 1, 10)
 
     assert await world.queue.workers() == []
-
-
-# -- the thread
-
-
-class Recorder:
-    """Stands for both ports and notes in which thread it was asked."""
-
-    def __init__(self) -> None:
-        self.threads: set[str] = set()
-        self.beats = 0
-        self.is_gone = False
-
-    async def running(self, attempts: Sequence[Attempt]) -> frozenset[Attempt]:
-        self.threads.add(threading.current_thread().name)
-        self.beats += 1
-        return frozenset() if self.is_gone else frozenset(attempts)
-
-    async def ack(self, leases: Sequence[Lease]) -> None:
-        self.threads.add(threading.current_thread().name)
-
-    async def extend(self, leases: Sequence[Lease], ttl: timedelta) -> None:
-        self.threads.add(threading.current_thread().name)
-
-    async def announce_worker(self, *_: object) -> None:
-        self.threads.add(threading.current_thread().name)
-
-    async def retract_worker(self, *_: object) -> None:
-        self.beats = -1
-
-
-async def test_a_job_that_blocks_the_whole_loop_does_not_starve_the_heartbeat() -> None:
-    world, recorder = WorkerWorld(), Recorder()
-    options = WorkerOptions("w1", ("default",), lease=timedelta(seconds=0.3))
-    beats: list[int] = []
-
-    @world.registry.task("busy")
-    async def busy(payload: Any, context: Context) -> None:
-        before = recorder.beats
-        time.sleep(0.6)
-        beats.append(recorder.beats - before)
-
-    await world.submit(task="busy")
-    beating = in_own_thread(
-        options, recorded(recorder), clock_of(world), SystemChance(), lambda: None
-    )
-    async with world.running(world.worker(heartbeat=beating)):
-        await eventually(lambda: beats)
-
-    assert beats[0] >= 1  # beside the jobs it would have been none
-    assert recorder.threads == {"heartbeat"}
-    assert recorder.beats == -1  # it said goodbye
-
-
-async def test_a_worker_whose_heartbeat_dies_does_not_go_on() -> None:
-    world = WorkerWorld()
-    options = WorkerOptions("w1", ("default",))
-
-    class BrokenClock(StoreClock):
-        async def sleep(self, seconds: float) -> None:
-            raise RuntimeError("no time")
-
-    beating = in_own_thread(options, recorded(Recorder()), BrokenClock(), SystemChance(), never)
-    hooked, threading.excepthook = threading.excepthook, lambda _: None
-    try:
-        with pytest.raises(BaseExceptionGroup):
-            await asyncio.wait_for(world.worker(heartbeat=beating).run(), 5)
-    finally:
-        threading.excepthook = hooked
-
-
-@pytest.mark.parametrize("why", ["timeout", "gone"])
-async def test_a_worker_whose_loop_a_job_blocks_past_its_time_gives_up(why: str) -> None:
-    """Neither its timeout nor a cancel reaches it, and the leases of its neighbours, which stand
-    still, would be extended for ever."""
-    world, recorder = WorkerWorld(), Recorder()
-    options = WorkerOptions("w1", ("default",), lease=timedelta(seconds=0.3))
-    gave_up, waited = threading.Event(), []
-
-    @world.registry.task("busy")
-    async def busy(payload: Any, context: Context) -> None:
-        recorder.is_gone = why == "gone"
-        waited.append(gave_up.wait(20))
-
-    await world.submit(task="busy", timeout=0.2 if why == "timeout" else 300.0)
-    beating = in_own_thread(
-        options, recorded(recorder), clock_of(world), SystemChance(), gave_up.set
-    )
-    with capture_logs() as logs:
-        async with world.running(world.worker(heartbeat=beating)):
-            await eventually(lambda: waited)
-
-    assert waited == [True]
-    assert "worker.gives_up" in [log["event"] for log in logs]
-
-
-async def test_a_job_that_blocks_the_loop_in_its_time_may_go_on() -> None:
-    world, recorder = WorkerWorld(), Recorder()
-    options = WorkerOptions("w1", ("default",), lease=timedelta(seconds=1))
-    waited: list[bool] = []
-
-    @world.registry.task("busy")
-    async def busy(payload: Any, context: Context) -> None:
-        waited.append(threading.Event().wait(2.2))
-
-    await world.submit(task="busy")
-    beating = in_own_thread(options, recorded(recorder), clock_of(world), SystemChance(), never)
-    async with world.running(world.worker(heartbeat=beating)):
-        await eventually(lambda: waited)
-
-
-def clock_of(world: WorkerWorld) -> StoreClock:
-    """Of worker and heartbeat: they reckon by the same one."""
-    clock = StoreClock()
-    world.clock.monotonic = clock.monotonic  # type: ignore[method-assign]
-    return clock
-
-
-def never() -> None:
-    raise AssertionError("there is no reason to give up")
-
-
-def recorded(recorder: Recorder) -> Any:
-    @asynccontextmanager
-    async def ports() -> AsyncIterator[tuple[JobStore, LeaseQueue]]:
-        yield recorder, recorder  # type: ignore[misc]
-
-    return ports

@@ -11,6 +11,8 @@ from tests.fakes.clock import ManualClock
 from tests.support import eventually
 from workers.stall import Stall
 
+GLANCE = 1.5
+
 
 class Loop:
     """One in a thread of its own, which is watched from here."""
@@ -25,7 +27,7 @@ class Loop:
         self.stall: Stall = making.result(20)
 
     async def _make(self) -> Stall:
-        return Stall(self.clock)
+        return Stall(self.clock, GLANCE)
 
     async def block(self) -> None:
         self.gate.clear()
@@ -76,6 +78,27 @@ async def test_a_loop_that_answers_is_not_told_of_however_seldom_one_looks(loop:
             await loop.goes_on()
             await loop.clock.run(60)
     assert logs == []
+
+
+async def test_a_blocked_loop_is_blocked_for_as_long_as_it_was_watched(loop: Loop) -> None:
+    await loop.block()
+    seen = []
+    for _ in range(21):
+        seen.append(loop.stall.look())
+        await loop.clock.run(GLANCE)
+    assert seen == [each * GLANCE for each in range(21)]
+
+
+async def test_who_was_frozen_himself_has_not_seen_that_the_loop_was_blocked(loop: Loop) -> None:
+    """SIGSTOP, or a machine without CPU: the loop, too, goes on only now."""
+    await loop.block()
+    for _ in range(10):
+        loop.stall.look()
+        await loop.clock.run(GLANCE)
+    await loop.clock.run(3600)
+    assert loop.stall.look() <= 12 * GLANCE
+    await loop.goes_on()
+    assert loop.stall.look() == 0
 
 
 async def test_an_answer_in_the_middle_of_a_look_does_not_end_who_looks(loop: Loop) -> None:

@@ -41,6 +41,12 @@ def test_a_function_that_cannot_be_called_is_refused(registry: Registry, functio
         registry.task("it")(function)
 
 
+@pytest.mark.parametrize("timeout", [0, -1, float("nan")])
+def test_a_timeout_that_is_none_is_refused(registry: Registry, timeout: float) -> None:
+    with pytest.raises(ValueError, match="the timeout of task 'it'"):
+        registry.task("it", timeout=timeout)
+
+
 def test_a_retry_policy_that_is_none_says_what_is_wrong_with_it(registry: Registry) -> None:
     with pytest.raises(ValueError, match="'it': max_attempt is not a field"):
         registry.task("it", retry={"max_attempt": 3})

@@ -100,21 +100,24 @@ class CommandProcess(asyncio.SubprocessProtocol):
         The moment is for all of it: a shell is gone at once, the program that it runs is not.
         """
         try:
-            if self._signal(signal.SIGTERM):
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_TERM_GRACE):
-                        await self._is_gone()
-        finally:
-            self._kill()
-        try:
+            await self._stop()
             await _briefly(self.exited, _EXIT_GRACE)
             # Not for long: who has left the group may hold them on.
             with suppress(TimeoutError):
                 async with asyncio.timeout(_PIPE_GRACE):
                     for output in self._outputs:
                         await output.closed.wait()
-        finally:
+        finally:  # also when it is cancelled while it has its moment
             self._close()
+
+    async def _stop(self) -> None:
+        try:
+            if self._signal(signal.SIGTERM):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_TERM_GRACE):
+                        await self._is_gone()
+        finally:
+            self._kill()
 
     def _abandon(self) -> None:
         """Killed at once, or as soon as its number is known to us: it may be forked by now."""

@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, cast
 
@@ -80,7 +80,7 @@ async def _converse(
     """What the function ends as; None if its process has ended instead."""
     process.has_begun = False
     process.send(asked)
-    async for line in process.lines():
+    while line := await process.line():
         match from_json(line):
             case {"begins": _}:
                 process.has_begun = True
@@ -194,12 +194,12 @@ class _Process(asyncio.SubprocessProtocol):
         assert self._writer is not None  # it was started
         self._writer.write(to_json(message) + b"\n")
 
-    async def lines(self) -> AsyncIterator[bytes]:
-        """What it sends, until it ends, or sends what no function of ours would."""
+    async def line(self) -> bytes:
+        """What it sends next; nothing when it has ended, or sent what no function of ours would."""
         assert self._reader is not None
         with suppress(ConnectionError, ValueError):
-            while line := await self._reader.readline():
-                yield line
+            return await self._reader.readline()
+        return b""
 
     def kill(self) -> None:
         """At once, and whatever it has started."""
