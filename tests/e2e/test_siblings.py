@@ -20,7 +20,7 @@ def siblings(system: Up, folder: Path, *more: str) -> Iterator["subprocess.Popen
     with (folder / "siblings.log").open("wb") as log:
         process = subprocess.Popen(
             command("worker", "--processes", "2", *more), cwd=system.folder,
-            env=dict(system.environment), stdout=log, stderr=log,
+            env={**system.environment, "DUEQ_LEASE_SECONDS": "6"}, stdout=log, stderr=log,
         )  # fmt: skip
     try:
         yield process
