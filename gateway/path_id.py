@@ -1,4 +1,4 @@
-"""Ids in paths."""
+"""Ids of jobs and the like, however somebody spells them."""
 
 from uuid import UUID
 

@@ -29,7 +29,7 @@ def render_limit(limit: Limit, view: QueueView) -> dict[str, Any]:
     return {
         "concurrency": limit.concurrency,
         "rate": None if limit.rate is None else limit.rate.model_dump(exclude_none=True),
-        "waits_for": _waits_for(view.room, f"{view.leased} of {limit.concurrency} running"),
+        "waits_for": _waits_for(view.room, view.leased, limit.concurrency),
     }
 
 
@@ -39,13 +39,13 @@ def render_key(view: KeyView) -> dict[str, Any]:
         "key": view.key,
         "waiting": view.waiting,
         "running": view.running,
-        "waits_for": _waits_for(view.room, reached(view.running, view.concurrency)),
+        "waits_for": _waits_for(view.room, view.running, view.concurrency),
     }
 
 
-def _waits_for(room: Room, when_full: str) -> str | None:
+def _waits_for(room: Room, running: int, most: int | None) -> str | None:
     if room.is_full:
-        return when_full
+        return reached(running, most)
     if room.token_in is None:
         return None
     return f"rate: next token in {room.token_in.total_seconds():.1f} s"

@@ -3,13 +3,13 @@
 from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self, TypeVar
-from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import to_json
 
+from gateway.path_id import canonical
 from pipeline.domain.body import flaws_of, read_json
-from pipeline.domain.errors import Flaw, Rejected
+from pipeline.domain.errors import Flaw, NotFound, Rejected
 from pipeline.domain.execution import Ending, ErrorInfo, Failed, Released, Succeeded, TimedOut
 from pipeline.domain.queue_share import SHARE, weights_of
 from pipeline.ports import Attempt
@@ -78,8 +78,8 @@ class HeldJob(_Body):
 
     def named(self) -> Attempt:
         """As the store names it, however this worker spells UUIDs."""
-        with suppress(ValueError):
-            return Attempt(str(UUID(self.id)), self.attempt, self.lease)
+        with suppress(NotFound):
+            return Attempt(canonical(self.id, "job"), self.attempt, self.lease)
         return Attempt(self.id, self.attempt, self.lease)  # there is no such job
 
 

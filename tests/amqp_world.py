@@ -9,7 +9,7 @@ from aio_pika.abc import AbstractQueue
 
 from pipeline.broker.targets import RabbitTargets
 from pipeline.clock import StoreClock
-from pipeline.domain.execution import Ending, Failed
+from pipeline.domain.execution import Ending
 from tests.builders import a_job
 from workers.executors.amqp import AmqpExecutor
 from workers.executors.executors import Executors
@@ -46,8 +46,3 @@ def executors_of(targets: RabbitTargets, secrets: Secrets) -> Executors:
 
 async def publish(executors: Executors, **fields: Any) -> Ending:
     return await executors.run(a_job(body={"amqp": fields}, id="the-job", attempt=3))
-
-
-def failure(ending: Ending) -> Failed:
-    assert isinstance(ending, Failed)
-    return ending

@@ -1,12 +1,14 @@
 """The hands of a worker over HTTP, at a gateway on fakes."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from pipeline.domain.states import State
 from pipeline.watchers.reaper import Reaper
-from tests.gateway_world import Answer, GatewayWorld
+from tests.gateway_world import Answer, GatewayWorld, gateway_world
 
 LEASE = timedelta(seconds=30)
 Job = dict[str, Any]
@@ -80,3 +82,13 @@ class Shell:
             await reaper.step()
             await world.clock.run(5.1)
         await reaper.step()
+
+
+@asynccontextmanager
+async def a_shell() -> AsyncIterator[Shell]:
+    """Of a worker that is registered, at a gateway of its own."""
+    async with gateway_world() as world:
+        shell = Shell(world)
+        world.clients_stay = True
+        await shell.register()
+        yield shell

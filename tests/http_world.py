@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from pipeline.clock import StoreClock
-from pipeline.domain.execution import Ending, Failed, Succeeded
+from pipeline.domain.execution import Ending
 from pipeline.ports import Clock
 from tests.builders import a_job
 from tests.fakes.clock import SeededChance
@@ -161,13 +161,3 @@ async def call(url: str, *allow: str, timeout: float = 300, **asked: Any) -> End
     )  # fmt: skip
     async with executing(*(allow or HERE), **given) as executors:
         return await executors.run(job)
-
-
-def failure(ending: Ending) -> Failed:
-    assert isinstance(ending, Failed), ending
-    return ending
-
-
-def success(ending: Ending) -> Succeeded:
-    assert isinstance(ending, Succeeded), ending
-    return ending

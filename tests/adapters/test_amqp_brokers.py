@@ -18,8 +18,9 @@ from pipeline.broker.targets import IDLE_SECONDS, MOST_IDLE, RabbitTargets
 from pipeline.clock import StoreClock
 from pipeline.domain.errors import Rejected
 from pipeline.domain.execution import Failed, Succeeded
-from tests.amqp_world import executors_of, failure, inbox_on, publish
+from tests.amqp_world import executors_of, inbox_on, publish
 from tests.cable import Cable
+from tests.endings import failure
 from tests.fakes.clock import ManualClock
 from tests.servers import Servers, private_local_servers
 from tests.support import eventually

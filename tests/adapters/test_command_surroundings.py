@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.domain.execution import Ending, Failed, Succeeded
+from pipeline.domain.execution import Ending, Succeeded
 from tests.builders import a_job
+from tests.endings import failure
 from workers.executors.allowed_commands import AllowedCommands
 from workers.executors.command import CommandExecutor
 from workers.secrets import Secrets
@@ -30,11 +31,6 @@ async def run(command: Any, *, allowed: AllowedCommands | None = None) -> Ending
 def written(ending: Ending) -> str:
     assert isinstance(ending, Succeeded), ending
     return str(ending.report["stdout"])
-
-
-def failure(ending: Ending) -> Failed:
-    assert isinstance(ending, Failed), ending
-    return ending
 
 
 async def test_an_object_has_its_own_variables_folder_and_input(tmp_path: Path) -> None:

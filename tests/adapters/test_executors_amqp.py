@@ -15,8 +15,9 @@ from pipeline.broker.connection import connect, disconnect, open_channel
 from pipeline.broker.exact import Line
 from pipeline.broker.proven import ProvenChannel
 from pipeline.domain.execution import Succeeded
-from tests.amqp_world import executors_on, failure, inbox_on, publish
+from tests.amqp_world import executors_on, inbox_on, publish
 from tests.cable import Cable
+from tests.endings import failure
 from tests.support import eventually
 from workers.executors.executors import Executors
 

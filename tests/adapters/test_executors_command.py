@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.domain.execution import Ending, Failed, Succeeded, TimedOut
+from pipeline.domain.execution import Ending, Succeeded, TimedOut
 from tests.builders import a_job
+from tests.endings import failure
 from tests.support import eventually, is_alive
 from workers.executors.command import CommandExecutor
 from workers.executors.executors import Executors
@@ -23,11 +24,6 @@ EXECUTORS = Executors(TaskExecutor(Registry(), threads=1), command=CommandExecut
 async def run(command: str | list[str], timeout: float = 20) -> Ending:
     job = a_job(body={"command": command, "timeout": timeout}, id="the-job", attempt=3)
     return await EXECUTORS.run(job)
-
-
-def failure(ending: Ending) -> Failed:
-    assert isinstance(ending, Failed)
-    return ending
 
 
 def pid_in(path: Path) -> int:

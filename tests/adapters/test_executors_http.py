@@ -14,8 +14,9 @@ from pipeline.domain.execution import Failed, Succeeded, TimedOut
 from pipeline.domain.http_work import HttpAuth, SecretHeader
 from pipeline.domain.secret import SecretRef
 from tests.builders import a_job
+from tests.endings import failure
 from tests.fakes.clock import ManualClock
-from tests.http_world import HERE, PARENT, Receiver, call, executing, failure, raw_server, receiving
+from tests.http_world import HERE, PARENT, Receiver, call, executing, raw_server, receiving
 
 
 @pytest_asyncio.fixture

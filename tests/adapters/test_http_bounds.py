@@ -12,7 +12,8 @@ import pytest
 
 from pipeline.domain.execution import Failed, Succeeded, TimedOut
 from tests.builders import a_job
-from tests.http_world import call, executing, failure, receiving, redirect, success
+from tests.endings import failure, success
+from tests.http_world import call, executing, receiving, redirect
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"

@@ -8,7 +8,8 @@ import pytest
 
 from pipeline.domain.execution import Ending
 from tests.builders import a_job
-from tests.http_world import HERE, executing, failure, success
+from tests.endings import failure, success
+from tests.http_world import HERE, executing
 from workers.executors.executors import Executors
 
 OWN = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nown"

@@ -9,7 +9,8 @@ from aiohttp import web
 from yarl import URL
 
 from pipeline.domain.execution import Failed, TimedOut
-from tests.http_world import Receiver, call, failure, receiving, redirect, success
+from tests.endings import failure, success
+from tests.http_world import Receiver, call, receiving, redirect
 from workers.executors.http_request import HttpRequest, Refused
 
 KEY = "whsec_YSBrZXkgb2YgdHdlbnR5LWZvdXI="

@@ -12,8 +12,9 @@ from aiohttp import web
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from tests.builders import a_job
+from tests.endings import failure, success
 from tests.fakes.clock import ManualClock
-from tests.http_world import Receiver, call, executing, failure, receiving, redirect, success
+from tests.http_world import Receiver, call, executing, receiving, redirect
 from workers.secrets import Secrets
 
 KEY = "whsec_" + b64encode(b"a key of twenty-four by").decode()

@@ -18,7 +18,8 @@ from pipeline.domain.body import read_spec
 from pipeline.domain.errors import Rejected
 from pipeline.domain.execution import Failed, Succeeded
 from tests.builders import a_job
-from tests.http_world import Names, call, executing, failure, receiving, redirect, success
+from tests.endings import failure, success
+from tests.http_world import Names, call, executing, receiving, redirect
 
 PUBLIC, PUBLIC_6 = "93.184.216.34", "2606:4700:4700::1111"
 NAMES = {

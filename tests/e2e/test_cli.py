@@ -122,12 +122,12 @@ def test_a_queue_that_nobody_knows_is_paused_with_a_word_of_doubt(system: Up) ->
 
 
 def test_a_burst_without_a_rate_is_refused_in_the_words_of_the_command(system: Up) -> None:
-    for queue in ("emials", "without-rate"):
+    for queue in ("never-seen", "without-rate"):
         ran = system.dueq("queue", "limit", queue, "--burst", "3")
         assert ran.returncode == 2
         assert f"--burst goes with a rate, and {queue} has none" in ran.stderr
-    system.json("queue", "limit", "emials", "--rate", "5/10s")
-    limits = system.json("queue", "limit", "emials", "--burst", "3")["limits"]
+    system.json("queue", "limit", "never-seen", "--rate", "5/10s")
+    limits = system.json("queue", "limit", "never-seen", "--burst", "3")["limits"]
     assert limits["rate"] == {"count": 5, "per": 10.0, "burst": 3}
 
 

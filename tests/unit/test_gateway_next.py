@@ -7,17 +7,13 @@ from datetime import timedelta
 import pytest_asyncio
 
 from pipeline.domain.states import State
-from tests.gateway_world import gateway_world
-from tests.http_worker_world import Shell
+from tests.http_worker_world import Shell, a_shell
 from tests.support import eventually
 
 
 @pytest_asyncio.fixture
 async def shell() -> AsyncIterator[Shell]:
-    async with gateway_world() as world:
-        shell = Shell(world)
-        world.clients_stay = True
-        await shell.register()
+    async with a_shell() as shell:
         yield shell
 
 

@@ -8,15 +8,12 @@ import pytest_asyncio
 
 from gateway.deps import Limits
 from tests.gateway_world import gateway_world
-from tests.http_worker_world import Shell
+from tests.http_worker_world import Shell, a_shell
 
 
 @pytest_asyncio.fixture
 async def shell() -> AsyncIterator[Shell]:
-    async with gateway_world() as world:
-        shell = Shell(world)
-        world.clients_stay = True
-        await shell.register()
+    async with a_shell() as shell:
         yield shell
 
 

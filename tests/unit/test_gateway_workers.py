@@ -11,16 +11,12 @@ from pipeline.domain.states import State
 from pipeline.ports import LiveNote, Progress, WatcherView, WorkerView
 from pipeline.watchers.reaper import Reaper
 from tests.fakes.clock import START
-from tests.gateway_world import gateway_world
-from tests.http_worker_world import LEASE, Job, Shell
+from tests.http_worker_world import LEASE, Job, Shell, a_shell
 
 
 @pytest_asyncio.fixture
 async def shell() -> AsyncIterator[Shell]:
-    async with gateway_world() as world:
-        shell = Shell(world)
-        world.clients_stay = True
-        await shell.register()
+    async with a_shell() as shell:
         yield shell
 
 

@@ -3,8 +3,8 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -17,12 +17,15 @@ from pipeline.ports import Attempt, JobStore, Lease, LeaseQueue
 from tests.fakes.job_store import FakeJobStore
 from tests.support import eventually
 from tests.worker_world import WorkerWorld
+from workers.attempt import Attempts
 from workers.executors.executors import Executors
 from workers.executors.task import TaskExecutor
 from workers.heartbeat import in_own_thread
 from workers.options import WorkerOptions
 from workers.tasks import Context
 from workers.worker import Worker
+
+SHORT = WorkerOptions("w1", ("default",), lease=timedelta(seconds=0.3))
 
 
 class Recorder:
@@ -54,9 +57,25 @@ class Recorder:
         self.beats = -1
 
 
+def beating_of(
+    world: WorkerWorld,
+    recorder: Recorder,
+    give_up: Callable[[], None],
+    options: WorkerOptions = SHORT,
+) -> Callable[[Attempts], AbstractAsyncContextManager[None]]:
+    """The heartbeat of a worker whose leases are short."""
+    return in_own_thread(options, recorded(recorder), clock_of(world), SystemChance(), give_up)
+
+
+async def however_often_cancelled(event: asyncio.Event) -> None:
+    """Wait for it."""
+    while not event.is_set():
+        with suppress(asyncio.CancelledError):
+            await event.wait()
+
+
 async def test_a_job_that_blocks_the_whole_loop_does_not_starve_the_heartbeat() -> None:
     world, recorder = WorkerWorld(), Recorder()
-    options = WorkerOptions("w1", ("default",), lease=timedelta(seconds=0.3))
     beats: list[int] = []
 
     @world.registry.task("busy")
@@ -66,9 +85,7 @@ async def test_a_job_that_blocks_the_whole_loop_does_not_starve_the_heartbeat() 
         beats.append(recorder.beats - before)
 
     await world.submit(task="busy")
-    beating = in_own_thread(
-        options, recorded(recorder), clock_of(world), SystemChance(), lambda: None
-    )
+    beating = beating_of(world, recorder, lambda: None)
     async with world.running(world.worker(heartbeat=beating)):
         await eventually(lambda: beats)
 
@@ -99,7 +116,6 @@ async def test_a_worker_whose_loop_a_job_blocks_past_its_time_gives_up(why: str)
     """Neither its timeout nor a cancel reaches it, and the leases of its neighbours, which stand
     still, would be extended for ever."""
     world, recorder = WorkerWorld(), Recorder()
-    options = WorkerOptions("w1", ("default",), lease=timedelta(seconds=0.3))
     gave_up, waited = threading.Event(), []
 
     @world.registry.task("busy")
@@ -108,9 +124,7 @@ async def test_a_worker_whose_loop_a_job_blocks_past_its_time_gives_up(why: str)
         waited.append(gave_up.wait(20))
 
     await world.submit(task="busy", timeout=0.2 if why == "timeout" else 300.0)
-    beating = in_own_thread(
-        options, recorded(recorder), clock_of(world), SystemChance(), gave_up.set
-    )
+    beating = beating_of(world, recorder, gave_up.set)
     with capture_logs() as logs:
         async with world.running(world.worker(heartbeat=beating)):
             await eventually(lambda: waited)
@@ -151,20 +165,15 @@ async def test_a_job_that_answers_its_release_by_blocking_the_loop_does_not_keep
 async def test_a_coroutine_that_runs_on_and_blocks_the_loop_does_not_keep_its_worker() -> None:
     """Its attempt is recorded, nothing is leased any more, and nobody else would notice."""
     world = WorkerWorld()
-    options = WorkerOptions("w1", ("default",), lease=timedelta(seconds=0.3))
     gave_up, is_recorded, waited = threading.Event(), asyncio.Event(), []
 
     @world.registry.task("busy")
     async def busy(payload: Any, context: Context) -> None:
-        while not is_recorded.is_set():
-            with suppress(asyncio.CancelledError):
-                await is_recorded.wait()
+        await however_often_cancelled(is_recorded)
         waited.append(gave_up.wait(20))
 
     await world.submit(task="busy", timeout=0.05)
-    beating = in_own_thread(
-        options, recorded(Recorder()), clock_of(world), SystemChance(), gave_up.set
-    )
+    beating = beating_of(world, Recorder(), gave_up.set)
     worker = world.worker(heartbeat=beating)
     async with world.running(worker):
         await world.until(lambda: world.store.records)
@@ -177,14 +186,11 @@ async def test_a_coroutine_that_runs_on_and_blocks_the_loop_does_not_keep_its_wo
 
 async def test_a_coroutine_that_ran_on_and_has_returned_is_no_reason_to_give_up() -> None:
     world = WorkerWorld()
-    options = WorkerOptions("w1", ("default",), lease=timedelta(seconds=0.3))
     may_return, returned, waited = asyncio.Event(), asyncio.Event(), []
 
     @world.registry.task("stubborn")
     async def stubborn(payload: Any, context: Context) -> None:
-        while not may_return.is_set():
-            with suppress(asyncio.CancelledError):
-                await may_return.wait()
+        await however_often_cancelled(may_return)
         returned.set()
 
     @world.registry.task("busy")
@@ -192,7 +198,7 @@ async def test_a_coroutine_that_ran_on_and_has_returned_is_no_reason_to_give_up(
         waited.append(threading.Event().wait(1))
 
     await world.submit(task="stubborn", timeout=0.05)
-    beating = in_own_thread(options, recorded(Recorder()), clock_of(world), SystemChance(), never)
+    beating = beating_of(world, Recorder(), never)
     async with world.running(world.worker(heartbeat=beating)):
         await eventually(lambda: world.store.records)
         may_return.set()
@@ -203,7 +209,6 @@ async def test_a_coroutine_that_ran_on_and_has_returned_is_no_reason_to_give_up(
 
 async def test_a_thread_that_runs_on_blocks_no_loop_and_is_no_reason_to_give_up() -> None:
     world = WorkerWorld()
-    options = WorkerOptions("w1", ("default",), lease=timedelta(seconds=0.3))
     gate, waited = threading.Event(), []
 
     @world.registry.task("stubborn")
@@ -215,7 +220,7 @@ async def test_a_thread_that_runs_on_blocks_no_loop_and_is_no_reason_to_give_up(
         waited.append(threading.Event().wait(1))
 
     await world.submit(task="stubborn", timeout=0.05)
-    beating = in_own_thread(options, recorded(Recorder()), clock_of(world), SystemChance(), never)
+    beating = beating_of(world, Recorder(), never)
     async with world.running(world.worker(heartbeat=beating)):
         await eventually(lambda: world.store.records)
         await world.submit(task="busy")
@@ -230,7 +235,6 @@ async def test_a_result_that_waits_for_mongodb_is_no_reason_to_give_up() -> None
 
     world = WorkerWorld()
     world.store.__class__ = NoRecords
-    options = WorkerOptions("w1", ("default",), lease=timedelta(seconds=0.3))
     waited: list[bool] = []
 
     @world.registry.task("busy")
@@ -238,7 +242,7 @@ async def test_a_result_that_waits_for_mongodb_is_no_reason_to_give_up() -> None
         waited.append(threading.Event().wait(1))
 
     await world.submit(timeout=0.05)
-    beating = in_own_thread(options, recorded(Recorder()), clock_of(world), SystemChance(), never)
+    beating = beating_of(world, Recorder(), never)
     async with world.running(world.worker(heartbeat=beating)):
         await eventually(lambda: world.starts)
         await world.submit(task="busy")
@@ -256,7 +260,7 @@ async def test_a_job_that_blocks_the_loop_in_its_time_may_go_on() -> None:
         waited.append(threading.Event().wait(2.2))
 
     await world.submit(task="busy")
-    beating = in_own_thread(options, recorded(recorder), clock_of(world), SystemChance(), never)
+    beating = beating_of(world, recorder, never, options)
     async with world.running(world.worker(heartbeat=beating)):
         await eventually(lambda: waited)
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.domain.execution import Ending, Failed, Succeeded, TimedOut
+from pipeline.domain.execution import Succeeded, TimedOut
 from tests.builders import a_job
+from tests.endings import failure
 from tests.support import eventually
-from workers.executors.executors import Executors
+from tests.task_world import run
 from workers.executors.task import TaskExecutor
 from workers.notes import Notes
 from workers.tasks import Context, Registry, Retry
@@ -20,17 +21,6 @@ from workers.testing import run_task
 @pytest.fixture
 def registry() -> Registry:
     return Registry()
-
-
-async def run(registry: Registry, function: Any, payload: Any = None, **body: Any) -> Ending:
-    registry.task("it")(function)
-    executors = Executors(TaskExecutor(registry, threads=2))
-    return await executors.run(a_job(body={"task": "it", "payload": payload, **body}))
-
-
-def failure(ending: Ending) -> Failed:
-    assert isinstance(ending, Failed), ending
-    return ending
 
 
 async def test_what_it_told_stands_in_its_record_however_it_ends(registry: Registry) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.domain.execution import Ending, Failed
 from pipeline.domain.states import Event
 from tests.builders import a_job, an_execution
+from tests.endings import failure
+from tests.task_world import run
 from workers.executors.executors import Executors
 from workers.executors.task import TaskExecutor
 from workers.tasks import Context, Fail, Registry, Retry
@@ -18,17 +19,6 @@ from workers.tasks import Context, Fail, Registry, Retry
 @pytest.fixture
 def registry() -> Registry:
     return Registry()
-
-
-async def run(registry: Registry, function: Any, payload: Any = None, **body: Any) -> Ending:
-    registry.task("it")(function)
-    executors = Executors(TaskExecutor(registry, threads=2))
-    return await executors.run(a_job(body={"task": "it", "payload": payload, **body}))
-
-
-def failure(ending: Ending) -> Failed:
-    assert isinstance(ending, Failed), ending
-    return ending
 
 
 async def test_it_says_when_to_try_again(registry: Registry) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from pipeline.domain.errors import Rejected, UnknownOutcome
-from pipeline.domain.execution import Ending, Failed, Succeeded, TimedOut
+from pipeline.domain.execution import Succeeded, TimedOut
 from pipeline.domain.job import Job, Submission
 from tests.builders import a_job
+from tests.endings import failure
 from tests.fakes.clock import ManualClock, SeededChance
 from tests.support import eventually
 from workers.executors.executors import Executors
@@ -24,11 +25,6 @@ from workers.testing import run_task, run_task_async
 @pytest.fixture
 def registry() -> Registry:
     return Registry()
-
-
-def failure(ending: Ending) -> Failed:
-    assert isinstance(ending, Failed), ending
-    return ending
 
 
 async def test_it_submits_more_jobs(registry: Registry) -> None:

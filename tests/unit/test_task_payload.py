@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, Field
 
-from pipeline.domain.execution import Ending, Failed, Succeeded
+from pipeline.domain.execution import Succeeded
 from pipeline.domain.states import Event
 from tests.builders import a_job, an_execution
-from workers.executors.executors import Executors
-from workers.executors.task import TaskExecutor
+from tests.endings import failure
+from tests.task_world import run
 from workers.tasks import Context, Registry
 
 
@@ -35,17 +35,6 @@ class Point:
 @pytest.fixture
 def registry() -> Registry:
     return Registry()
-
-
-async def run(registry: Registry, function: Any, payload: Any = None, **body: Any) -> Ending:
-    registry.task("it")(function)
-    executors = Executors(TaskExecutor(registry, threads=2))
-    return await executors.run(a_job(body={"task": "it", "payload": payload, **body}))
-
-
-def failure(ending: Ending) -> Failed:
-    assert isinstance(ending, Failed), ending
-    return ending
 
 
 async def test_a_payload_is_what_the_annotation_says(registry: Registry) -> None:

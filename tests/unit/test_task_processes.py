@@ -13,9 +13,10 @@ import pytest
 
 from pipeline.domain.body import read_spec
 from pipeline.domain.errors import Rejected
-from pipeline.domain.execution import Ending, Failed, Succeeded, TimedOut
+from pipeline.domain.execution import Ending, Succeeded, TimedOut
 from pipeline.domain.job import Job
 from tests.builders import a_job
+from tests.endings import failure
 from tests.process_tasks import PROCESS_TASKS
 from tests.support import eventually, is_alive
 from workers.asked import body_of
@@ -52,11 +53,6 @@ def children() -> set[int]:
     return set(
         map(int, Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split())
     )
-
-
-def failure(ending: Ending) -> Failed:
-    assert isinstance(ending, Failed), ending
-    return ending
 
 
 async def test_it_runs_elsewhere_with_the_payload_that_it_is_typed_for(world: World) -> None:

@@ -2,21 +2,19 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from pipeline.domain.execution import Ending, TimedOut
+from pipeline.domain.execution import TimedOut
 from pipeline.domain.job import Job
 from tests.builders import a_job
+from tests.task_world import Run, runner
 from workers.executors.executors import Executors
 from workers.executors.task import TaskExecutor
 from workers.tasks import Context, Registry
-
-Run = Callable[..., Any]
 
 
 @pytest.fixture
@@ -26,13 +24,7 @@ def registry() -> Registry:
 
 @pytest.fixture
 def run(registry: Registry) -> Run:
-    executors = Executors(TaskExecutor(registry, threads=2))
-
-    async def run(function: Any, payload: Any = None, **body: Any) -> Ending:
-        registry.task("it")(function)
-        return await executors.run(a_job(body={"task": "it", "payload": payload, **body}))
-
-    return run
+    return runner(registry)
 
 
 async def test_the_timeout_of_the_job_stops_a_coroutine(run: Run) -> None:

@@ -2,21 +2,20 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from pipeline.domain.execution import Ending, Failed, Succeeded
+from pipeline.domain.execution import Ending, Succeeded
 from pipeline.domain.job import Job
 from tests.builders import a_job
+from tests.endings import failure, success
+from tests.task_world import Run, runner
 from workers.executors.executors import Executors
 from workers.executors.task import TaskExecutor
 from workers.tasks import REGISTRY, Context, Registry
-
-Run = Callable[..., Any]
 
 
 @pytest.fixture
@@ -26,18 +25,7 @@ def registry() -> Registry:
 
 @pytest.fixture
 def run(registry: Registry) -> Run:
-    executors = Executors(TaskExecutor(registry, threads=2))
-
-    async def run(function: Any, payload: Any = None, **body: Any) -> Ending:
-        registry.task("it")(function)
-        return await executors.run(a_job(body={"task": "it", "payload": payload, **body}))
-
-    return run
-
-
-def failure(ending: Ending) -> Failed:
-    assert isinstance(ending, Failed)
-    return ending
+    return runner(registry)
 
 
 async def test_a_job_that_names_nothing_is_echoed() -> None:
@@ -70,8 +58,7 @@ async def test_a_plain_function_runs_in_a_thread_and_does_not_block_the_loop(run
     running = asyncio.ensure_future(run(it))
     await asyncio.sleep(0)
     gate.set()
-    ending = await running
-    assert ending.result.startswith("task")
+    assert success(await running).result.startswith("task")
 
 
 async def test_an_unknown_task_is_unsupported_and_tried_again_elsewhere() -> None:
