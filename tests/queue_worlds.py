@@ -19,7 +19,7 @@ from pipeline.queue.keys import keys_of
 from pipeline.queue.lease_queue import RedisLeaseQueue
 from tests.fakes.clock import ManualClock, SeededChance
 from tests.fakes.lease_queue import FakeLeaseQueue
-from tests.fakes.limit_keys import FULL
+from tests.fakes.limit_keys import CLAIMED
 
 TTL = timedelta(seconds=30)
 
@@ -296,9 +296,16 @@ class RedisWorld(World):
         assert active or not of
         assert set(verdicts) == {key for key, _, _ in lines.values()}
         marks = {job: at for job, at in delayed.items() if job[0] == "="}
-        assert marks == {f"={key}": at for key, at in verdicts.items() if at > FULL}
+        assert marks == {f"={key}": at for key, at in verdicts.items() if at > CLAIMED}
         spent = {k: float(until) for k, until in self.raw.hgetall(prefix + "spent").items()}
         claimants = {member.split(" ")[2] for member in claims}
+        started = self.raw.get(prefix + "started") or ""
+        assert not started or CLAIMED not in verdicts.values()
+        for at, *jobs in map(str.split, started.split("=")[1:]):
+            for job in jobs:
+                if job in slots and slots[job][1] is not None:
+                    _settle(spent, int(at), *slots[job])
+                claimants.discard(job)
         return {"lines": lines, "slots": slots, "claims": claimants, "twice": twice,
                 "verdicts": verdicts, "spent": spent, "active": active}  # fmt: skip
 
@@ -316,3 +323,11 @@ def _whole(scores: Sequence[tuple[str, float]]) -> dict[str, int]:
 
 def _after(prefix: str, strings: Mapping[str, str]) -> dict[str, str]:
     return {k.removeprefix(prefix): text for k, text in strings.items() if k.startswith(prefix)}
+
+
+def _settle(spent: dict[str, float], now: int, key: str, _: int | None, limit: str) -> None:
+    """Take a token of this key at this instant, if the limit is a rate (lua/started.lua)."""
+    _, interval, burst = map(float, (limit or "0 0 0").split())
+    if interval:
+        ahead = min(max(spent.get(key, 0) - now, 0), interval * burst)
+        spent[key] = now + ahead + interval

@@ -63,8 +63,8 @@ OWN_LIMIT = Key(
 LIMIT_KEYS = Key(
     "dueq:{<queue>}:limit:keys",
     "zset",
-    "limit key that due jobs are in line for → 2: one of its slots has to become free; else the "
-    "time of its next token in ms",
+    "limit key that due jobs are in line for → 2: one of its slots has to become free; 3: one that "
+    "has a claim to a token has to start; else the time of its next token in ms",
 )
 WAITS = Key(
     "dueq:{<queue>}:limit:waits",
@@ -81,7 +81,13 @@ SLOTS = Key(
 CLAIMS = Key(
     "dueq:{<queue>}:limit:claims",
     "zset",
-    "the members of `slots` whose jobs have a rate and are in `ready`: each has a claim to a token",
+    "the members of `slots` whose jobs have a rate and are in `ready` or `started`: each has a claim "
+    "to a token",
+)
+STARTED = Key(
+    "dueq:{<queue>}:limit:started",
+    "string",
+    "`=<ms> <job id> … `: who was leased when, of those whose tokens are not taken yet",
 )
 OF = Key("dueq:{<queue>}:limit:of", "hash", "job id → its member in `waits` or `slots`")
 TWICE = Key(
@@ -176,7 +182,7 @@ SICK_TARGET = Key(
 
 EVERY_KEY = (
     QUEUES, READY, DELAYED, PRIORITY, LEASED, LEASE, GRANT, PAUSED, OWN_LIMIT,
-    LIMIT_KEYS, WAITS, SLOTS, CLAIMS, OF, TWICE, ACTIVE, SPENT, WAKE, GENERATION,
+    LIMIT_KEYS, WAITS, SLOTS, CLAIMS, STARTED, OF, TWICE, ACTIVE, SPENT, WAKE, GENERATION,
     WORKERS, WORKER, WATCHERS, WATCHER, DEATH, NUDGE, LIVE, PROMISE, PLACES, WRITTEN, DISPATCH_WAKE,
     SICK_TARGETS, SICK_TARGET,
 )  # fmt: skip

@@ -299,9 +299,9 @@ class RedisLeaseQueue:
     async def recount(self, queue: str) -> None:
         """Look through slots and limit keys anew, some hundred in one script call."""
         keys = keys_of(queue)
-        await self._page(scripts.FORGET, [SPENT.of(queue)])
         for what in ("of", "slots", "claims", "keys"):
             await self._page(scripts.RECOUNT, [*keys.all, keys.active], what)
+        await self._page(scripts.FORGET, [SPENT.of(queue)])
 
     async def _page(self, script: Script, keys: Sequence[str], *what: str) -> None:
         cursor = "0"

@@ -32,7 +32,7 @@ def load(name: str, *shared: str) -> Script:
 # What a script does not need costs time too: functions are defined at each call. Leases go through
 # three scripts, acknowledgements through two: where no limits are in use, where the queue has one,
 # and where jobs have limit keys.
-_LINE = ("limits", "line", "twice", "verdict", "judge", "write_down", "admit")
+_LINE = ("limits", "line", "twice", "verdict", "judge", "write_down", "admit", "started")
 _END = (*_LINE, "seats", "ended")
 _PUT = (*_END, "recall", "reorder", "moves", "arrive")
 _PLACE = (*_PUT, "direct", "place")
@@ -41,7 +41,7 @@ ADD = load("add", *_PLACE)
 RESTORE = load("restore", *_PLACE)
 LEASE = load("lease", "plain")
 LEASE_OWN = load("lease_own", "plain", "limits", "room")
-LEASE_LIMITED = load("lease_limited", *_PUT, "tokens", "start", "take", "room", "promote")
+LEASE_LIMITED = load("lease_limited", *_PUT, "take", "room", "promote")
 EXTEND = load("extend", *_END, "recall", "hold")
 ACK = load("ack")
 ACK_LIMITED = load("ack_limited", *_END, "let_go")

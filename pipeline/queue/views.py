@@ -12,7 +12,7 @@ from pipeline.queue.batches import BATCH, MS, parts
 from pipeline.queue.connect import Lines, Reply, Word
 from pipeline.queue.keys import keys_of
 
-_FULL = 2
+_CLAIMED = 3
 
 
 class QueueViews:
@@ -98,8 +98,9 @@ def waits_for(key: str, room: Room, running: int, most: int | None) -> str:
 
 
 def _room(state: float, now: int) -> Room:
-    """2: when a slot is free; else the instant of the next token (lua/judge.lua)."""
-    if state == _FULL:
+    """2: when a slot is free; 3: when another has started; else the instant of the next token
+    (lua/judge.lua)."""
+    if state <= _CLAIMED:
         return Room(is_full=True)
     return Room(token_in=(int(state) - now) * MS) if state > now else Room()
 

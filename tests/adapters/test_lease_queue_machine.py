@@ -24,7 +24,7 @@ from pipeline.domain.job import Entry
 from pipeline.domain.limits import NO_LIMIT, KeyLimit, Limit, Rate
 from pipeline.ports import ExpiredLease, Lease
 from tests.fakes.clock import ManualClock
-from tests.fakes.limit_keys import FULL, MAY_RUN, room_of
+from tests.fakes.limit_keys import CLAIMED, MAY_RUN, room_of
 from tests.queue_worlds import TTL, FakeWorld, RedisWorld, Snapshot, World
 
 R = TypeVar("R")
@@ -316,7 +316,7 @@ class LeaseQueueMachine(RuleBasedStateMachine):
         now, limits = self.now_ms(), self.fake.fake.part("default").limits
         for key, stands in self.after.verdicts.items():
             if limits.verdict(limits.line(key)[0], now) == MAY_RUN:
-                assert FULL < stands <= now
+                assert CLAIMED < stands <= now
 
     # -- words
 

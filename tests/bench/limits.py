@@ -16,7 +16,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from typing import Any
 
 import redis
@@ -30,7 +29,7 @@ from pipeline.queue.lease_queue import RedisLeaseQueue
 from tests.servers import private_local_servers
 
 TTL = timedelta(seconds=30)
-ROUNDS, MILLION = 15, 1_000_000
+ROUNDS, MILLION, SLOTS = 15, 1_000_000, 200
 JOBS_OF_BATCH = {1: 700, 10: 3000, 100: 5000}
 Limiter = Callable[[int], KeyLimit | None]
 _UNLIMITED: Limiter = lambda number: None  # noqa: E731 - one of a table
@@ -116,8 +115,8 @@ async def measured(
 async def all_leases(
     queue: RedisLeaseQueue, place: str, name: str, batch: int
 ) -> AsyncIterator[Sequence[Lease]]:
-    """What each lease call gives, until one gives nothing."""
-    for number in count():
+    """What each lease call gives, until a worker has its slots full, or one gives nothing."""
+    for number in range(max(1, SLOTS // batch)):
         lease_id = f"{name}-{number}"
         grant = await queue.lease(place, worker="w", lease_id=lease_id, limit=batch, ttl=TTL)
         if not grant.job_ids:

@@ -141,7 +141,8 @@ class FakeLeaseQueue(Faulty):
         again = given if given is not None and given.lease_id == lease_id else None
         job_ids: Sequence[str] = [] if again is None else again.job_ids
         if again is None and not part.paused:
-            job_ids = part.take(limit, now)
+            job_ids, may = part.take(limit, now)
+            self._wake_if(may, queue)
             deadline = now + ttl // _MS
             part.hold(job_ids, f"{worker} {lease_id}", deadline)
             if job_ids:

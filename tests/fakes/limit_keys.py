@@ -1,8 +1,8 @@
 """What limit keys of one queue hold back, in memory, and why.
 
 A due job of a key has a slot of it, or is in line. The first in line is judged when something about
-its key changes, and the verdict stands until then: 2, a slot has to become free; else the instant
-(ms) of the next token. The queue's own tokens are those of the key "".
+its key changes, and the verdict stands until then: 2, a slot has to become free; 3, one that has a
+claim to a token has to start; else the instant (ms) of the next token. The queue's own tokens are those of the key "".
 """
 
 import math
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pipeline.domain.limits import KeyLimit, Limit, Rate
 from pipeline.domain.priority import ready_score
 
-MAY_RUN, FULL = 1, 2
+MAY_RUN, FULL, CLAIMED = 1, 2, 3
 _SLOP = 0.01
 
 
@@ -91,7 +91,7 @@ class LimitKeys:
             return MAY_RUN
         claimed = sum(self.slots[job].key == limit.key for job in self.claims)
         if claimed >= limit.rate.capacity:
-            return FULL
+            return CLAIMED
         there, again = self.tokens(limit.key, limit.rate, now, claimed)
         return MAY_RUN if there > 0 else again
 

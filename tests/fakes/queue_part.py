@@ -11,7 +11,7 @@ from pipeline.domain.instants import to_ms
 from pipeline.domain.job import Entry
 from pipeline.domain.limits import NO_LIMIT, Limit
 from pipeline.domain.priority import DEFAULT
-from tests.fakes.limit_keys import FULL, LimitKeys, Slot, Waiting, room_of
+from tests.fakes.limit_keys import CLAIMED, FULL, LimitKeys, Slot, Waiting, room_of
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Part:
     def soonest(self) -> int | None:
         """When a timer has to ring: a job is due, or a key has a token."""
         dues = [waiting.due for waiting in self.delayed.values()]
-        tokens = [int(at) for at in self.limits.verdicts.values() if at > FULL]
+        tokens = [int(at) for at in self.limits.verdicts.values() if at > CLAIMED]
         return min(dues + tokens, default=None)
 
     @property
@@ -158,27 +158,25 @@ class Part:
 
     # -- leasing
 
-    def take(self, limit: int, now: int) -> list[str]:
-        """Move what is due to ready, and take of it in order what limits allow."""
+    def take(self, limit: int, now: int) -> tuple[list[str], bool]:
+        """Move what is due to ready, and take of it in order what limits allow; whether that let
+        others into ready."""
         leases, tokens, _ = self.room(now)
-        allowed, taken = int(max(0, min(limit, leases, tokens))), list[str]()
+        allowed = int(max(0, min(limit, leases, tokens)))
         if allowed:
             self._promote(now)
-        for _ in range(8 if allowed else 0):
-            asked = allowed - len(taken)
-            ranked = sorted(self.ready, key=lambda job_id: self.ready[job_id].rank(job_id))[:asked]
-            popped = {job_id: self.ready.pop(job_id) for job_id in ranked}
-            started, may = self._start(popped, now)
-            taken += started
-            if len(taken) == allowed or (len(popped) < asked and not may):
-                break
+        ranked = sorted(self.ready, key=lambda job_id: self.ready[job_id].rank(job_id))
+        taken = ranked[:allowed]
+        for job_id in taken:
+            del self.ready[job_id]
+        may = self.judge(self._start(taken, now), now, CLAIMED)
         if self.limit.rate is not None and taken:
             self.limits.spend("", self.limit.rate, now, len(taken))
-        return taken
+        return taken, may
 
     def _promote(self, now: int) -> None:
         limits = self.limits
-        touched = {key for key, at in limits.verdicts.items() if FULL < at <= now}
+        touched = {key for key, at in limits.verdicts.items() if CLAIMED < at <= now}
         due = {
             job: self.delayed.pop(job) for job, one in list(self.delayed.items()) if one.due <= now
         }
@@ -188,28 +186,16 @@ class Part:
             touched |= self._leave(job_id, waiting, is_late=False)
         self._arrive(keyed, touched, now)
 
-    def _start(self, popped: Mapping[str, Waiting], now: int) -> tuple[list[str], bool]:
-        """Those for whom there is a token, if they need one; whether others got slots."""
-        if self.limits.active != "rates":
-            return list(popped), False
-        limits, started = self.limits, list[str]()
-        back, touched = set[str](), set[str]()
-        for job_id, waiting in popped.items():
+    def _start(self, job_ids: Iterable[str], now: int) -> set[str]:
+        """Take tokens for those that need them: whose they are."""
+        limits, keys = self.limits, set[str]()
+        for job_id in job_ids:
             slot = limits.slots.get(job_id)
-            rate = slot and slot.place and slot.place.limit and slot.place.limit.rate
-            if not slot or not rate:
-                started.append(job_id)
-            elif limits.tokens(slot.key, rate, now)[0] > 0:
-                limits.spend(slot.key, rate, now, 1)
+            if slot and slot.place and slot.place.limit and slot.place.limit.rate:
+                limits.spend(slot.key, slot.place.limit.rate, now, 1)
                 limits.claims.discard(job_id)
-                started.append(job_id)
-                touched.add(slot.key)
-            else:
-                self._line_up_again(job_id, waiting)
-                touched.add(slot.key)
-                back.add(slot.key)
-        may = self.judge(touched & limits.verdicts.keys(), now)
-        return started, self._reorder(back, now) or may
+                keys.add(slot.key)
+        return keys
 
     def next_look(self, now: int) -> int | None:
         """When a worker that found no more should look again, if a timer can tell."""

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pipeline.ports import KeyView, Peeked, QueueView, Room
 from pipeline.queue.views import Waiting as WaitingJob
 from pipeline.queue.views import in_order, waits_for
-from tests.fakes.limit_keys import FULL
+from tests.fakes.limit_keys import CLAIMED
 from tests.fakes.queue_part import Part
 
 _MS = timedelta(milliseconds=1)
@@ -16,7 +16,7 @@ def view_of(name: str, part: Part, now: int) -> QueueView:
     """Counts and the oldest wait."""
     late = [waiting.due for waiting in part.delayed.values() if waiting.due <= now]
     ready = [waiting.due for waiting in part.ready.values()]
-    tokens = [int(at) for at in part.limits.verdicts.values() if FULL < at <= now]
+    tokens = [int(at) for at in part.limits.verdicts.values() if CLAIMED < at <= now]
     leases, there, again = part.room(now)
     token_in = (again - now) * _MS if leases > 0 and there < 1 else None
     return QueueView(
@@ -79,5 +79,5 @@ def _running(part: Part, key: str) -> int:
 
 def _room(verdict: float, now: int) -> Room:
     ahead = verdict - now
-    token_in = int(ahead) * _MS if verdict > FULL and ahead > 0 else None
-    return Room(verdict == FULL, token_in)
+    token_in = int(ahead) * _MS if verdict > CLAIMED and ahead > 0 else None
+    return Room(verdict <= CLAIMED, token_in)

@@ -9,9 +9,10 @@ local function has_room(count, own)
 end
 
 -- These leases have ended: free what they held, and wake if that lets something run. `active`:
--- whether jobs have limit keys (false if not).
+-- whether jobs have limit keys, and of which kind (false if not).
 local function ended(now, ids, own, active)
   if #ids == 0 then return end
+  if active == 'rates' then settle() end
   local may = active and judge(now, free(ids), FULL)
   if has_room(#ids, own) or may then wake(KEYS[4]) end
 end

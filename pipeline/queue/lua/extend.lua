@@ -16,6 +16,7 @@ redis.call('ZADD', KEYS[5], unpack(members))
 for i = 3, #ARGV, 3 do redis.call('SET', KEYS[6] .. ARGV[i], ARGV[i + 1], 'PX', ARGV[2]) end
 if has_keys or redis.call('EXISTS', KEYS[9]) == 1 then
   if has_keys then redis.call('SET', KEYS[9], 'keys', 'NX') end
+  settle()
   if hold(now, ids, keys) then wake(KEYS[4]) end
 end
 return 'extended'

@@ -1,5 +1,5 @@
--- Stands after `verdict.lua`. "keys" has each key for which jobs are in line: FULL, or the instant
--- of its next token; there the mark "=<key>" stands in delayed, so that timers ring for it.
+-- Stands after `verdict.lua`. "keys" has each key for which jobs are in line: FULL, CLAIMED, or the
+-- instant of its next token; then the mark "=<key>" stands in delayed, so that timers ring for it.
 
 local function nothing()
   return {ids = {}, members = {}, claims = {}, ready = {}, left = {}, states = {}, gone = {},
@@ -31,7 +31,7 @@ local function stand(to, key, state, before)
   elseif state ~= before then
     to.states[#to.states + 1] = state; to.states[#to.states + 1] = key
   end
-  if (state or FULL) > FULL then
+  if (state or FULL) > CLAIMED then
     to.marks[#to.marks + 1] = state; to.marks[#to.marks + 1] = '=' .. key
-  elseif (before or FULL) > FULL then to.unmarked[#to.unmarked + 1] = '=' .. key end
+  elseif (before or FULL) > CLAIMED then to.unmarked[#to.unmarked + 1] = '=' .. key end
 end

@@ -1,8 +1,8 @@
 -- Keys: the limit keys that hold jobs back. Reads only.
 -- KEYS   1 to 7 as in limits.lua
 -- ARGV   1 instant  2 limit
--- Reply  {now ms, {key, 2 or the instant of its next token, the member that is first in line, how
---        many are in line, how many of its leases there are}, …}
+-- Reply  {now ms, {key, 2, 3 or the instant of its next token, the member that is first in line,
+--        how many are in line, how many of its leases there are}, …}
 local found = redis.call('ZRANGE', KEYS[7] .. 'keys', 0, ARGV[2] - 1, 'WITHSCORES')
 local reply = {now_ms(ARGV[1])}
 for i = 1, #found, 2 do

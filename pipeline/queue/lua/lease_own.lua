@@ -21,7 +21,7 @@ elseif not paused then
   end
   if room and given > 0 then room = spent_by(now, own, room, given) end
 end
-if not paused then reply[2] = next_look(now, room) end
+if not paused then reply[2] = next_look(room) end
 -- Took its fill: another shall look at what is left, or set its timer to the next due job.
 if given == limit and given > 0 and (reply[2] > 0 or head_of(KEYS[1])) and
   not (room and room.leases <= 0) then wake(KEYS[4]) end

@@ -1,7 +1,7 @@
 -- Stands in front of the scripts that know limits. Their KEYS 1-7: ready, delayed, priority, wake,
 -- leased, prefix of lease keys, prefix of the keys of limits. A limit is "<concurrency> <ms between
 -- two tokens> <burst>", 0: not limited.
-local MAY_RUN, FULL, most_of, interval_of, burst_of = 1, 2, {}, {}, {}
+local MAY_RUN, FULL, CLAIMED, most_of, interval_of, burst_of = 1, 2, 3, {}, {}, {}
 
 local function numbers_of(limit)
   if not most_of[limit] then

@@ -1,7 +1,7 @@
 -- Peek: the first of those in ready, in line for limit keys, delayed. Reads only.
 -- KEYS   1 to 7 as in limits.lua
 -- ARGV   1 instant  2 limit (≤ 1000)
--- Reply  {now ms, {job id, score, …}, {job id, due ms, …}, {priority or nothing, …}, {{key, 2 or
+-- Reply  {now ms, {job id, score, …}, {job id, due ms, …}, {priority or nothing, …}, {{key, 2, 3 or
 --        the instant of its next token, its leases, {member of "waits", …}}, …}}
 local last = tonumber(ARGV[2]) - 1
 local streams, ids, delayed = {}, {}, {}

@@ -20,6 +20,7 @@ local function place(now, words)
   each('ZREM', KEYS[1], to.unready); each('ZREM', KEYS[2], to.due); each('HDEL', KEYS[3], to.ids)
   each('HSET', KEYS[3], to.odd)
   if to.has_limits or redis.call('EXISTS', active) == 1 then
+    settle()
     leave(to.ids, to.keyed, to.is_late, touched)
   end
   local may = arrive(now, to.keyed, touched) or #to.ready > 0

@@ -21,6 +21,7 @@ local function promote(now)
   end
   -- A write that only frees comes first: a Redis whose memory is full then allows the others.
   each('ZREM', KEYS[2], ids); each('HDEL', KEYS[3], ids); each('ZADD', KEYS[1], ready)
+  if next(touched) or #keyed_ids > 0 then settle() end
   if #keyed_ids > 0 then leave(keyed_ids, keyed, {}, touched) end
   arrive(now, keyed, touched)
 end

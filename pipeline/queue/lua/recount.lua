@@ -6,6 +6,7 @@
 -- Reply  the next cursor, "0": done
 local what, touched, names, values = ARGV[3], {}, {}, {}
 local scan = what == 'of' and 'HSCAN' or 'ZSCAN'
+settle()
 local found = redis.call(scan, KEYS[7] .. what, ARGV[2], 'COUNT', 500)
 for i = 1, #found[2], 2 do
   names[#names + 1] = found[2][i]; values[#values + 1] = found[2][i + 1]

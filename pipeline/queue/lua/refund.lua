@@ -5,6 +5,7 @@
 local function refund(now, ids, own, active)
   local back, keys, may = {}, {}, false
   if #ids == 0 then return end
+  settle()
   local twice, has_rates = twice_of(ids), active == 'rates'
   for n, member in ipairs(has_rates and redis.call('HMGET', KEYS[7] .. 'of', unpack(ids)) or {}) do
     local key, _, _, limit = parts_of(member or '')

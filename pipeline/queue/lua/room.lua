@@ -23,8 +23,8 @@ local function spent_by(now, own, room, count)
 end
 
 -- When a worker that found no more should look again; -1: when it is woken, or never.
-local function next_look(now, room, has_more)
-  local head = has_more and now or head_of(KEYS[2]) or -1
+local function next_look(room)
+  local head = head_of(KEYS[2]) or -1
   if not room then return head end
   if room.leases <= 0 then return -1 end
   if room.tokens >= 1 then return head end

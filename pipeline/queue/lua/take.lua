@@ -1,16 +1,15 @@
--- Stands after `start.lua` in front of the lease script.
+-- Stands after `arrive.lua` in front of the lease script.
 
--- Take up to `limit` of ready, those of rates as far as there are tokens: their ids, and whether
--- there may be more. Who starts may let others into ready, beside whom nobody must fall asleep.
+-- Take up to `limit` of ready: their ids. That may let others into ready, but no token comes of it:
+-- to look at once is only worth while for who waits for a claim.
 local function take(now, limit, has_rates)
-  local ids = {}
-  for _ = 1, limit > 0 and 8 or 0 do
-    local asked, popped = limit - #ids, {}
-    local found = redis.call('ZPOPMIN', KEYS[1], asked)
-    for i = 1, #found, 2 do popped[#popped + 1] = found[i] end
-    if not has_rates then return popped, false end
-    local may = #popped > 0 and start(now, popped, ids)
-    if #ids == limit or #popped < asked and not may then return ids, false end
-  end
-  return ids, limit > 0
+  local ids, found = {}, limit > 0 and redis.call('ZPOPMIN', KEYS[1], limit) or {}
+  for i = 1, #found, 2 do ids[#ids + 1] = found[i] end
+  if #ids == 0 or not has_rates then return ids end
+  local words = '=' .. now .. ' ' .. table.concat(ids, ' ') .. ' '
+  local size = redis.call('APPEND', KEYS[7] .. 'started', words)
+  local is_waited_for = redis.call('ZCOUNT', KEYS[7] .. 'keys', CLAIMED, CLAIMED) > 0
+  local keys = (is_waited_for or size > 16000) and settle()
+  if is_waited_for and judge(now, keys, CLAIMED) then wake(KEYS[4]) end
+  return ids
 end

@@ -1,7 +1,7 @@
 -- Stands after `line.lua`.
 
--- May a job with this limit have a slot: MAY_RUN, FULL (when another has left), or the instant of a
--- token. Who has a rate, and a slot, and is not leased yet, has a claim to one.
+-- May a job with this limit have a slot: MAY_RUN, FULL (when another has left), CLAIMED (when
+-- another has started), or the instant of a token. Who has a rate, and is in ready, has a claim.
 local function verdict(now, known, limit)
   local most, interval, burst = numbers_of(limit)
   if most > 0 and known.taken + known.seated >= most then return FULL end
@@ -11,7 +11,7 @@ local function verdict(now, known, limit)
     known.claimed = redis.call('ZLEXCOUNT', KEYS[7] .. 'claims', known.low, known.high)
   end
   local claimed = known.claimed + known.claiming
-  if claimed >= burst then return FULL end
+  if claimed >= burst then return CLAIMED end
   local there, again = tokens_of(now, known.spent, interval, burst, claimed)
   return there > 0 and MAY_RUN or again
 end

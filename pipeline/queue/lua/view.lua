@@ -19,8 +19,8 @@ end
 local delayed = redis.call('ZCARD', KEYS[2]) - late
 if redis.call('EXISTS', keys) == 1 then
   held_back = redis.call('ZCARD', KEYS[7] .. 'waits')
-  late = late - redis.call('ZCOUNT', keys, FULL + 1, now)
-  delayed = delayed - redis.call('ZCOUNT', keys, '(' .. math.max(now, FULL), '+inf')
+  late = late - redis.call('ZCOUNT', keys, CLAIMED + 1, now)
+  delayed = delayed - redis.call('ZCOUNT', keys, '(' .. math.max(now, CLAIMED), '+inf')
   ready = ready + held_back
 end
 if own then
