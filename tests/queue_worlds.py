@@ -325,7 +325,7 @@ def _after(prefix: str, strings: Mapping[str, str]) -> dict[str, str]:
     return {k.removeprefix(prefix): text for k, text in strings.items() if k.startswith(prefix)}
 
 
-def _settle(spent: dict[str, float], now: int, key: str, _: int | None, limit: str) -> None:
+def _settle(spent: dict[str, float], now: int, key: str, _place: int | None, limit: str) -> None:
     """Take a token of this key at this instant, if the limit is a rate (lua/started.lua)."""
     _, interval, burst = map(float, (limit or "0 0 0").split())
     if interval:

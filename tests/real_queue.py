@@ -33,6 +33,8 @@ def redis_now(url: str) -> datetime:
     return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros)
 
 
-async def lease(queue: RedisLeaseQueue, lease_id: str, worker: str = "w1") -> Grant:
-    """Up to ten jobs, for `TTL`."""
-    return await queue.lease("default", worker=worker, lease_id=lease_id, limit=10, ttl=TTL)
+async def lease(
+    queue: RedisLeaseQueue, lease_id: str, worker: str = "w1", limit: int = 10
+) -> Grant:
+    """Up to so many jobs, for `TTL`."""
+    return await queue.lease("default", worker=worker, lease_id=lease_id, limit=limit, ttl=TTL)

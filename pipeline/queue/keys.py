@@ -81,8 +81,8 @@ SLOTS = Key(
 CLAIMS = Key(
     "dueq:{<queue>}:limit:claims",
     "zset",
-    "the members of `slots` whose jobs have a rate and are in `ready` or `started`: each has a claim "
-    "to a token",
+    "the members of `slots` whose jobs have a rate and are in `ready` or `started`: each has a "
+    "claim to a token",
 )
 STARTED = Key(
     "dueq:{<queue>}:limit:started",

@@ -148,6 +148,35 @@ async def test_what_a_limit_asks_of_redis_it_asks_for_a_batch_and_not_for_each_j
     assert costs[2] - costs[1] == 7 * each
 
 
+async def test_a_lease_writes_down_who_needs_a_token_and_asks_for_none(redis_url: str) -> None:
+    now, costs = redis_now(redis_url), []
+    async with queue_at(redis_url) as queue:
+        with raw(redis_url) as client:
+            for jobs in (1, 2, 9):  # the first finds out which limits there are
+                names = [f"{jobs}-{number}" for number in range(jobs)]
+                await queue.add([
+                    Entry(name, "default", now, limit=KeyLimit(key=name, rate=Rate(count=1)))
+                    for name in names
+                ])  # fmt: skip
+                before = commands(client)
+                assert len((await lease(queue, f"L{jobs}")).job_ids) == jobs
+                costs.append(commands(client) - before)
+                await queue.ack([Lease(name, "default", "w1", f"L{jobs}") for name in names])
+    assert costs[2] - costs[1] == 7  # of each job its lease key
+
+
+async def test_what_is_written_down_of_leases_does_not_grow_for_ever(redis_url: str) -> None:
+    now, fast = redis_now(redis_url), KeyLimit(key="a", rate=Rate(count=9000))
+    async with queue_at(redis_url) as queue:
+        jobs = [f"{number:08d}-0000-7000-8000-000000000000" for number in range(2000)]
+        await queue.add([Entry(job, "default", now, limit=fast) for job in jobs])
+        with raw(redis_url) as client:
+            for number in range(20):
+                assert len((await lease(queue, f"L{number}", limit=100)).job_ids) == 100
+                assert client.strlen("dueq:{default}:limit:started") <= 16_000
+            assert client.zcard("dueq:{default}:limit:claims") < 500
+
+
 def commands(client: Any) -> int:
     """How many commands Redis has run, those of scripts too, without this question."""
     stats = client.info("commandstats")

@@ -2,7 +2,8 @@
 
 A due job of a key has a slot of it, or is in line. The first in line is judged when something about
 its key changes, and the verdict stands until then: 2, a slot has to become free; 3, one that has a
-claim to a token has to start; else the instant (ms) of the next token. The queue's own tokens are those of the key "".
+claim to a token has to start; else the instant (ms) of the next token. The queue's own tokens are
+those of the key "".
 """
 
 import math

@@ -13,8 +13,8 @@ from pipeline.queue.server import ServerFacts, UnfitServer
 FOLDER = Path(scripts.__file__).parent / "lua"
 FILES = sorted(FOLDER.glob("*.lua"))
 SHARED = {
-    "prelude", "plain", "limits", "line", "twice", "verdict", "judge", "write_down", "admit", "started",
-    "seats", "ended", "recall", "reorder", "moves", "arrive", "direct", "place",
+    "prelude", "plain", "limits", "line", "twice", "verdict", "judge", "write_down", "admit",
+    "started", "seats", "ended", "recall", "reorder", "moves", "arrive", "direct", "place",
     "take", "room", "promote", "hold", "let_go", "refund", "running", "wrong",
 }  # fmt: skip
 OPERATIONS = [path for path in FILES if path.stem not in SHARED]
