@@ -12,6 +12,9 @@ __all__ = ["main"]
 
 def main() -> None:
     """The entry point of the `dueq` command."""
+    from infra.cli.streams import open_streams
+
+    open_streams()
     from infra.cli.app import app
     from infra.cli.output import tell
     from infra.exits import CommandFailed, Exit

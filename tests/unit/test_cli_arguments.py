@@ -37,6 +37,13 @@ def test_help_is_there_at_once_because_nothing_heavy_is_imported() -> None:
     assert time.monotonic() - began < 2  # 0.1 s; the rest is for a busy machine
 
 
+def test_who_closed_our_standard_streams_learns_the_same_from_the_exit_code() -> None:
+    dueq = f'DUEQ_URL=http://127.0.0.1:9 exec "{sys.executable}" -P -m infra.cli queue list'
+    for closed in ("2>&-", "<&- >&- 2>&-"):
+        ran = subprocess.run(["sh", "-c", f"{dueq} {closed}"], check=False)
+        assert ran.returncode == Exit.UNREACHABLE
+
+
 @pytest.mark.parametrize(
     ("text", "expected"), [("30", 30), ("1.5s", 1.5), ("5m", 300), ("2h", 7200), ("1d", 86_400)]
 )
