@@ -18,7 +18,7 @@ from pipeline.domain.errors import Unavailable
 from pipeline.domain.execution import Cancelled, Outcome, conclude
 from pipeline.domain.instants import whole_ms_down
 from pipeline.domain.states import VISIBLE_STATES, Event, State, sources_of
-from pipeline.ending import nudge, told_by
+from pipeline.ending import nudge, told_by, withdraw
 from pipeline.ports import (
     NOTHING_TOLD,
     Clock,
@@ -32,6 +32,7 @@ _BATCH = 250
 _COUNTED = 2_000
 _LOOKS = 20
 _MS = timedelta(milliseconds=1)
+_WAITING = sources_of(Event.CHANGE)
 
 Act = Callable[[JobFilter, Sequence[str]], Awaitable[int]]
 """Move these jobs, as far as they are still what the filter asks for; how many."""
@@ -174,9 +175,15 @@ class Bulk:
         changed = 0
         if wanted.states - {State.RUNNING}:
             changed = await self._store.cancel_waiting_many(job_ids, wanted)
+        if changed:
+            await self._withdraw_cancelled(job_ids)
         if changed < len(job_ids) and State.RUNNING in wanted.states:
             changed += await self._cancel_running(wanted, job_ids)
         return changed
+
+    async def _withdraw_cancelled(self, job_ids: Sequence[str]) -> None:
+        jobs = await self._store.get_many(job_ids)
+        await withdraw((job for job in jobs.values() if job.state is State.CANCELLED), self._queue)
 
     async def _cancel_running(self, wanted: JobFilter, job_ids: Sequence[str]) -> int:
         """By the record of the attempt. Where another stands, its job follows that: if it then
@@ -205,7 +212,12 @@ class Bulk:
         return changed
 
     async def _bury(self, wanted: JobFilter, job_ids: Sequence[str]) -> int:
-        return await self._store.bury_many(job_ids, wanted)
+        jobs = await self._store.get_many(job_ids) if wanted.states & _WAITING else {}
+        waiting = {id: job for id, job in jobs.items() if job.state in _WAITING}
+        changed = await self._store.bury_many(job_ids, wanted)
+        left = await self._store.get_many(list(waiting)) if waiting else {}
+        await withdraw((job for id, job in waiting.items() if id not in left), self._queue)
+        return changed
 
 
 async def _nothing(_: JobFilter, __: Sequence[str]) -> int:

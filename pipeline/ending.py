@@ -6,6 +6,7 @@ that stands and settles by that. A crash after the settle leaves a lease of a jo
 running: the reaper removes it. So every step may be repeated by anyone.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -49,6 +50,17 @@ async def nudge(cancelled: Iterable[Job], queue: LeaseQueue) -> None:
     with suppress(Unavailable):
         for worker in {job.worker for job in cancelled if job.worker is not None}:
             await queue.nudge(worker)
+
+
+async def withdraw(ended: Iterable[Job], queue: LeaseQueue) -> None:
+    """Take these, of which nothing more shall run, out of where they wait. A hint, too: who leases
+    one is refused its start, but a thousand of them hold up what is behind them at a limit."""
+    waiting = defaultdict[str, list[str]](list)
+    for job in ended:
+        waiting[job.queue].append(job.id)
+    with suppress(Unavailable):
+        for name, job_ids in waiting.items():
+            await queue.withdraw(name, job_ids)
 
 
 async def _leave(standing: Sequence[Execution], leases: Sequence[Lease], queue: LeaseQueue) -> None:

@@ -1,6 +1,7 @@
 """Fixtures for every suite; the marker of a test is the name of the folder that it lies in."""
 
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -22,6 +23,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[PLAN] = make_plan(os.environ, docker_answers)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        # Under nohup: whatever tests start would inherit that, and those that hang up wait for
+        # ever. A handler of our own is as good for us, and is nobody's who is started.
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -1,6 +1,6 @@
 """A pipeline in memory whose machine has been up for a while, and reconcilers that look at it."""
 
-from pipeline.ports import JobStore, LeaseQueue
+from pipeline.ports import NOTHING_TOLD, JobStore, LeaseQueue, LiveNotes
 from pipeline.watchers.reconciler import Reconciler
 from tests.fakes.world import LEASE, World
 
@@ -17,9 +17,15 @@ async def a_world() -> World:
 
 
 def a_reconciler(
-    world: World, *, store: JobStore | None = None, queue: LeaseQueue | None = None
+    world: World,
+    *,
+    store: JobStore | None = None,
+    queue: LeaseQueue | None = None,
+    notes: LiveNotes = NOTHING_TOLD,
 ) -> Reconciler:
-    return Reconciler(store or world.store, queue or world.queue, world.clock, world.chance, LEASE)
+    return Reconciler(
+        store or world.store, queue or world.queue, world.clock, world.chance, LEASE, notes
+    )
 
 
 async def look_for(world: World, reconciler: Reconciler, seconds: float) -> None:
@@ -31,10 +37,14 @@ async def look_for(world: World, reconciler: Reconciler, seconds: float) -> None
 
 
 async def at_ease(
-    world: World, *, store: JobStore | None = None, queue: LeaseQueue | None = None
+    world: World,
+    *,
+    store: JobStore | None = None,
+    queue: LeaseQueue | None = None,
+    notes: LiveNotes = NOTHING_TOLD,
 ) -> Reconciler:
     """One that has made its first full pass with this queue, some time ago."""
     await world.store.bury(await world.stored())  # the queue is known
-    reconciler = a_reconciler(world, store=store, queue=queue)
+    reconciler = a_reconciler(world, store=store, queue=queue, notes=notes)
     await look_for(world, reconciler, 10)
     return reconciler

@@ -19,6 +19,11 @@ from pipeline.domain.secret import HIDDEN, SecretRef
 PREFIX = "DUEQ_SECRET_"
 _FOLDER = "DUEQ_SECRETS_DIR"
 _LONGEST = 8 * 1024
+_TELLING = 4
+"""Characters of a line of a secret that is hidden alone: braces and the like stand everywhere."""
+_FOR_HTML = re.compile("[<>&]")
+_PLAIN_TO_SCRIPTS = "!*'()"
+"""What JavaScript leaves as it is in a URL."""
 
 
 class NoSuchSecret(DueQError):
@@ -69,7 +74,7 @@ class Revealed:
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
-        self._forms: set[bytes] = set()
+        self._forms: set[bytes] = set()  # in small letters
 
     def __call__(self, reference: SecretRef) -> str:
         """What it is. Raises `NoSuchSecret`."""
@@ -78,15 +83,22 @@ class Revealed:
         return value
 
     def hide(self, value: str) -> None:
-        """Take this out of what is reported, and how it looks in JSON, base64, URLs and HTML."""
-        self._forms |= _looks(value)
+        """Take this out of what is reported, and how it looks in JSON, base64, URLs and HTML.
+
+        In any case of ASCII letters: the name of a host is written small, a `%2f` as one likes.
+        """
+        for part in _parts(value):
+            self._forms |= {form.lower() for form in _looks(part)}
 
     def without(self, data: bytes) -> bytes:
         """`data` with none of them in it."""
-        if not self._forms:
+        small = data.lower()
+        there = [form for form in self._forms if form in small]
+        if not there:
             return data
-        longest_first = sorted(self._forms, key=len, reverse=True)
-        return re.sub(b"|".join(map(re.escape, longest_first)), HIDDEN.encode(), data)
+        longest_first = sorted(there, key=len, reverse=True)
+        any_of_them = b"|".join(map(re.escape, longest_first))
+        return re.sub(any_of_them, HIDDEN.encode(), data, flags=re.IGNORECASE)
 
     def without_start(self, data: bytes) -> bytes:
         """`data`, which was cut off, without the start of one at its end."""
@@ -116,16 +128,31 @@ def _is_text(value: str) -> bool:
     return True
 
 
+def _parts(value: str) -> set[str]:
+    """It, and the lines of it that say something: programs write one before each of a key's lines.
+
+    Each of them also as who reads UTF-8 as Latin-1 has it, which is what a header once was.
+    """
+    lines = {line.strip() for line in value.splitlines()}
+    parts = {value, *(line for line in lines if len(line) >= _TELLING)}
+    return parts | {part.encode().decode("latin-1") for part in parts}
+
+
 def _looks(value: str) -> set[bytes]:
-    """As receivers write what they were sent; some put a backslash before a slash in JSON."""
+    """As receivers write what they were sent; in JSON some put a backslash before a slash, or write
+    what HTML reads by its number."""
     plain = value.encode()
     in_json = [json.dumps(value, ensure_ascii=is_ascii)[1:-1] for is_ascii in (True, False)]
+    in_html = html.escape(value)
     texts = [
         *in_json,
         *(text.replace("/", "\\/") for text in in_json),
+        *(_FOR_HTML.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text) for text in in_json),
         quote(value, safe=""),
+        quote(value, safe=_PLAIN_TO_SCRIPTS),
         quote_plus(value),
-        html.escape(value),
+        in_html,
+        in_html.replace("&#x27;", "&#39;").replace("&quot;", "&#34;"),
     ]
     encoded = [b64encode(plain), urlsafe_b64encode(plain)]
     unpadded = [each.rstrip(b"=") for each in encoded]
@@ -133,8 +160,8 @@ def _looks(value: str) -> set[bytes]:
 
 
 def _overlap(data: bytes, form: bytes) -> int:
-    """How much of the start of `form` stands at the end of `data`."""
-    end = data[len(data) - min(len(data), len(form) - 1) :]
+    """How much of the start of `form`, in any letters, stands at the end of `data`."""
+    end = data[len(data) - min(len(data), len(form) - 1) :].lower()
     at = end.find(form[:1])
     while at >= 0 and not form.startswith(end[at:]):
         at = end.find(form[:1], at + 1)

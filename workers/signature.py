@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, get_type_hints
 
@@ -20,8 +21,16 @@ def payload_type(function: Function) -> Any:
         return first.annotation
     # It alone: others may name what is imported for type checkers only, such as `Context`.
     alone = SimpleNamespace(__annotations__={first.name: first.annotation})
-    names = getattr(inspect.unwrap(function), "__globals__", {})
-    return get_type_hints(alone, names, include_extras=True)[first.name]
+    return get_type_hints(alone, _names_for(function), include_extras=True)[first.name]
+
+
+def _names_for(function: Function) -> dict[str, Any]:
+    """Those of the module that its code stands in, also if it is an object that can be called."""
+    code = inspect.unwrap(function)
+    while isinstance(code, partial):
+        code = code.func
+    names: dict[str, Any] | None = getattr(code, "__globals__", None)
+    return getattr(type(code).__call__, "__globals__", {}) if names is None else names
 
 
 def takes_two(function: Function) -> bool:

@@ -19,6 +19,7 @@ from pipeline.domain.body import read_spec
 from pipeline.domain.execution import Ending, ErrorInfo, Failed, Succeeded, conclude
 from pipeline.domain.job import Job, Submission, TaskWork
 from pipeline.domain.states import Event, State
+from workers.asked import body_of
 from workers.executors.task import TaskExecutor
 from workers.follow_ups import FollowUps
 from workers.tasks import REGISTRY, Function, Registry
@@ -51,7 +52,11 @@ def run_task(
     registry: Registry = REGISTRY,
     **job: Any,
 ) -> TaskRun:
-    """Run one attempt of a registered task; `job` are further fields of the job (`timeout`, …)."""
+    """Run one attempt of a registered task; `job` are further fields of the job (`timeout`, …).
+
+    The payload goes as JSON, as it does to a worker. Raises `pipeline.domain.errors.Rejected` for
+    what would not become a job.
+    """
     return asyncio.run(run_task_async(task, payload, attempt=attempt, registry=registry, **job))
 
 
@@ -67,7 +72,7 @@ async def run_task_async(
     clock, chance = StoreClock(), SystemChance()
     intake = _Recorded([])
     executor = TaskExecutor(registry, 1, submit=FollowUps(intake, clock, chance).submit)
-    asked = {"task": _name_of(task, registry), "payload": payload, **job}
+    asked = body_of({"task": _name_of(task, registry), "payload": payload, **job})
     now = clock.now()
     running = Job(chance.job_id(), read_spec(asked), asked, State.RUNNING, now, now, attempt,
                   failures=attempt - 1, started_at=now)  # fmt: skip

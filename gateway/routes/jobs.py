@@ -20,7 +20,7 @@ from gateway.request_body import read_json_body
 from gateway.said_once import SAID_ONCE
 from pipeline import operator
 from pipeline.domain.job import Job
-from pipeline.ending import nudge
+from pipeline.ending import nudge, withdraw
 
 router = APIRouter(tags=["jobs"])
 
@@ -110,6 +110,7 @@ async def cancel_job(job_id: str, deps: Deps, request: Request) -> Response:
     job = await find_job(job_id, deps)
     cancelled = await operator.cancel(job.id, deps.store, deps.clock, is_meant, deps.live)
     await nudge([cancelled], deps.queue)
+    await withdraw([cancelled], deps.queue)
     return await _answer(cancelled, deps)
 
 
@@ -129,6 +130,7 @@ async def delete_job(job_id: str, deps: Deps, request: Request) -> Response:
     is_meant = _meant(request, deps)
     job = await find_job(job_id, deps)
     await operator.bury(job.id, deps.store, is_meant)
+    await withdraw([job], deps.queue)
     return Response(status_code=204)
 
 

@@ -1,7 +1,7 @@
 """Queues, workers, counts: what waits where, and who works on it."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
@@ -11,15 +11,16 @@ from gateway.deps import Deps, GatewayDeps
 from gateway.queue_limits import KEYS_SHOWN, changed, render_key, render_limit
 from gateway.rendering import json_response, render_peeked, render_queue, render_sick, render_worker
 from gateway.request_body import read_json_body
-from pipeline.domain.errors import Flaw, NotFound, Rejected
+from pipeline.domain.errors import Flaw, NotFound, Rejected, Unavailable
 from pipeline.domain.job import NAME
-from pipeline.domain.limits import NO_LIMIT
+from pipeline.domain.limits import NO_LIMIT, Limit
 from pipeline.domain.states import VISIBLE_STATES
 from pipeline.ports import QueueView
 
 router = APIRouter(tags=["queues"])
 workers = APIRouter(tags=["workers"])
 _NAME = re.compile(NAME)
+_LOOKS = 20
 
 
 @router.get("/queues", summary="All queues", response_class=Response)
@@ -47,12 +48,20 @@ async def change_queue(queue: str, deps: Deps, request: Request) -> Response:
     `rate` (`{count, per, burst}`); null is no limit. In force with the next lease; what runs, runs
     on. In the same order as `pause`, for the same reason.
     """
-    limits = await deps.store.limited_queues()
     patch = await read_json_body(request, deps.limits.job_bytes, "a change")
-    limit = changed(limits.get(_checked(queue), NO_LIMIT), patch)
-    await deps.store.limit_queue(queue, limit)
-    await deps.queue.limit(queue, limit)
+    await deps.queue.limit(queue, await _changed(_checked(queue), patch, deps))
     return await _shown(queue, deps)
+
+
+async def _changed(queue: str, patch: Any, deps: GatewayDeps) -> Limit:
+    """The limit as it was written. Whoever changed it since we read it makes us read again: what
+    the patch does not name stays as he has said."""
+    for _ in range(_LOOKS):
+        before = (await deps.store.limited_queues()).get(queue, NO_LIMIT)
+        limit = changed(before, patch)
+        if await deps.store.limit_queue(queue, limit, before):
+            return limit
+    raise Unavailable("MongoDB", "the limit would not hold still to be changed")
 
 
 async def _shown(queue: str, deps: GatewayDeps) -> Response:

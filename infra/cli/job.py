@@ -23,8 +23,9 @@ app.command("logs")(logs.logs)
 JobId = Annotated[str, typer.Argument(metavar="ID", help="The id of a job.")]
 _LIST = ("id", "name", "kind", "status", "queue", "due_at", "attempt")
 _ONE = (
-    "id", "name", "kind", "status", "reason", "queue", "priority", "tags", "due_at", "attempt",
-    "failures", "created_at", "started_at", "finished_at", "worker", "result", "last_error",
+    "id", "name", "kind", "status", "reason", "queue", "limits", "priority", "tags", "due_at",
+    "attempt", "failures", "created_at", "started_at", "finished_at", "worker", "progress",
+    "result", "last_error",
 )  # fmt: skip
 _ATTEMPTS = ("attempt", "outcome", "started_at", "finished_at", "worker")
 

@@ -1,6 +1,7 @@
 """`dueq worker`: run jobs; `dueq worker list`: who does."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -9,7 +10,7 @@ from infra.cli.output import Format, Output, emit_list
 
 app = typer.Typer(help="Run jobs; list who does.", invoke_without_command=True)
 _COLUMNS = (
-    "id", "host", "pid", "version", "queues", "concurrency", "running", "last_seen_at",
+    "id", "host", "pid", "version", "over", "queues", "concurrency", "running", "last_seen_at",
 )  # fmt: skip
 
 
@@ -82,4 +83,12 @@ def worker(
 @app.command("list")
 def list_(output: Output = Format.TABLE) -> None:
     """The workers that are alive, those over HTTP too."""
-    emit_list(Gateway.here().get("/api/workers"), output, _COLUMNS)
+    answer = Gateway.here().get("/api/workers")
+    if output is Format.TABLE:
+        answer |= {"items": [_told(worker) for worker in answer["items"]]}
+    emit_list(answer, output, _COLUMNS)
+
+
+def _told(worker: Mapping[str, Any]) -> dict[str, Any]:
+    """Its queues with their weights, in few words."""
+    return {**worker, "queues": worker.get("weights") or ",".join(worker["queues"])}

@@ -63,6 +63,6 @@ def _loops(
         Dispatcher(store, queue, settings.lookahead).loop(poll, clock, chance),
         Scheduler(store.schedules, store, queue, clock, notes).loop(chance),
         Reaper(store, queue, clock, settings.lease, notes).loop(chance),
-        Reconciler(store, queue, clock, chance, settings.lease).loop(),
+        Reconciler(store, queue, clock, chance, settings.lease, notes).loop(),
         Sweeper(store, clock, settings.retention).loop(chance),
     )

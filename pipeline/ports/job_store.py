@@ -265,8 +265,11 @@ class JobStore(Protocol):
         """The paused ones."""
         ...
 
-    async def limit_queue(self, queue: str, limit: Limit) -> None:
-        """Remember the limit of a queue, over a loss of Redis too; `NO_LIMIT` forgets it."""
+    async def limit_queue(self, queue: str, limit: Limit, before: Limit | None = None) -> bool:
+        """Remember the limit of a queue, over a loss of Redis too; `NO_LIMIT` forgets it.
+
+        False, and nothing is written, if `before` is given and is not what stands.
+        """
         ...
 
     async def limited_queues(self) -> Mapping[str, Limit]:

@@ -76,6 +76,10 @@ class LeaseQueue(Protocol):
         """Add those that are in neither ready nor delayed; a lease does not count (R10, H11)."""
         ...
 
+    async def withdraw(self, queue: str, job_ids: Sequence[str]) -> None:
+        """Take these out of where they wait; what is leased stays. Wake if others may run now."""
+        ...
+
     async def lease(
         self, queue: str, *, worker: str, lease_id: str, limit: int, ttl: timedelta
     ) -> Grant:

@@ -45,7 +45,7 @@ from pipeline.queue.batches import (
     return_words,
 )
 from pipeline.queue.connect import Lines, Reply, Word
-from pipeline.queue.keys import DISPATCH_WAKE, NUDGE, QUEUES, SPENT, keys_of
+from pipeline.queue.keys import DISPATCH_WAKE, NUDGE, QUEUES, keys_of
 from pipeline.queue.scripts import Script
 from pipeline.queue.server import ServerFacts, facts_of, read_info
 from pipeline.queue.views import QueueViews
@@ -122,6 +122,11 @@ class RedisLeaseQueue:
             words = [self._instant(), *entry_words(part)]
             restored += await self._lines.run(scripts.RESTORE, keys_of(queue).all, words)
         return restored
+
+    async def withdraw(self, queue: str, job_ids: Sequence[str]) -> None:
+        """Take these out of where they wait; what is leased stays. Wake if others may run now."""
+        for part in parts(job_ids):
+            await self._lines.run(scripts.WITHDRAW, keys_of(queue).all, [self._instant(), *part])
 
     async def _introduce(self, queue: str) -> None:
         """Name the queue before anything is in it: no crash leaves jobs that nobody looks for.
@@ -290,7 +295,8 @@ class RedisLeaseQueue:
     async def limit(self, queue: str, limit: Limit) -> None:
         """From now on, lease no more than that; and wake."""
         keys = keys_of(queue)
-        await self._lines.run(scripts.LIMIT, [*keys.all, keys.own_limit], [limit.text])
+        words: list[Word] = [self._instant(), limit.text]
+        await self._lines.run(scripts.LIMIT, [*keys.all, keys.own_limit], words)
 
     async def full_keys(self, queue: str, limit: int) -> Sequence[KeyView]:
         """Limit keys that hold jobs back, at most 1,000."""
@@ -301,7 +307,7 @@ class RedisLeaseQueue:
         keys = keys_of(queue)
         for what in ("of", "slots", "claims", "keys"):
             await self._page(scripts.RECOUNT, [*keys.all, keys.active], what)
-        await self._page(scripts.FORGET, [SPENT.of(queue)])
+        await self._page(scripts.FORGET, keys.all)
 
     async def _page(self, script: Script, keys: Sequence[str], *what: str) -> None:
         cursor = "0"

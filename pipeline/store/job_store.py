@@ -6,6 +6,8 @@ reads in `reading` and `listing`; here is the door to the server.
 
 from datetime import datetime, timedelta
 
+from pymongo.errors import DuplicateKeyError
+
 from pipeline.domain.job import Job
 from pipeline.domain.limits import Limit
 from pipeline.ports import Chance, Clock
@@ -71,9 +73,18 @@ class MongoJobStore(Transitions, Records, Changes, Burial, Reading, Listing):
         with translated():
             await self._queues.update_one({"_id": queue}, {"$unset": {"paused_at": ""}})
 
-    async def limit_queue(self, queue: str, limit: Limit) -> None:
-        """Remember the limit, over a loss of Redis too; `NO_LIMIT` forgets it."""
+    async def limit_queue(self, queue: str, limit: Limit, before: Limit | None = None) -> bool:
+        """Remember the limit, over a loss of Redis too; `NO_LIMIT` forgets it.
+
+        A queue that had no limit may be new; one that has another by now is not inserted again.
+        """
         asked = limit.model_dump(exclude_none=True)
         change = {"$set": {"limit": asked}} if asked else {"$unset": {"limit": ""}}
+        read = {} if before is None else before.model_dump(exclude_none=True)
+        condition = {"_id": queue} | ({} if before is None else {"limit": read or None})
         with translated():
-            await self._queues.update_one({"_id": queue}, change, upsert=True)
+            try:
+                result = await self._queues.update_one(condition, change, upsert=not read)
+            except DuplicateKeyError:
+                return False
+        return result.matched_count > 0 or result.upserted_id is not None

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from pipeline.domain.job import Entry
+from pipeline.ending import withdraw
 from pipeline.ports import Chance, Clock, JobStore, LeaseQueue
 from pipeline.telemetry import DISPATCHED, EXPIRED
 from pipeline.watchers.loop import Loop
@@ -42,6 +43,7 @@ class Dispatcher:
     async def _expire(self) -> None:
         while expired := await self._store.expire(_BATCH):
             EXPIRED.inc(len(expired))
+            await withdraw((await self._store.get_many(expired)).values(), self._queue)
             if len(expired) < _BATCH:
                 return
 

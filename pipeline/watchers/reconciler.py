@@ -15,12 +15,14 @@ from datetime import datetime, timedelta
 from pipeline.domain.job import Job
 from pipeline.domain.limits import NO_LIMIT, Limit
 from pipeline.ports import (
+    NOTHING_TOLD,
     Attempt,
     Chance,
     Clock,
     Incarnation,
     JobStore,
     LeaseQueue,
+    LiveNotes,
     Position,
     QueueView,
 )
@@ -41,8 +43,15 @@ class Reconciler:
     """Compares MongoDB with Redis; keeps in memory only what it saw when."""
 
     def __init__(
-        self, store: JobStore, queue: LeaseQueue, clock: Clock, chance: Chance, lease: timedelta
+        self,
+        store: JobStore,
+        queue: LeaseQueue,
+        clock: Clock,
+        chance: Chance,
+        lease: timedelta,
+        notes: LiveNotes = NOTHING_TOLD,
     ) -> None:
+        self._notes = notes
         self._store = store
         self._queue = queue
         self._clock = clock
@@ -178,7 +187,7 @@ class Reconciler:
         self, jobs: Sequence[Job], absent: dict[Attempt, Incarnation]
     ) -> None:
         gone = [job for job in jobs if self._absent.get(_attempt(job)) == absent[_attempt(job)]]
-        await lose(gone, self._store, self._queue, self._clock)
+        await lose(gone, self._store, self._queue, self._clock, self._notes)
 
     # -- pauses and wake-ups ----------------------------------------------------------------
 

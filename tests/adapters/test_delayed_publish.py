@@ -55,7 +55,8 @@ async def targets(amqp_url: str) -> AsyncIterator[RabbitTargets]:
 def client(amqp_url: str, mailbox: RabbitMailbox) -> Iterator[Wire]:
     with wire(amqp_url) as client:
         client.call(spec.Queue.Declare(queue="theirs", durable=True))
-        client.call(spec.Queue.Purge(queue="theirs"))
+        for queue in ("theirs", "dueq.submit"):
+            client.call(spec.Queue.Purge(queue=queue))
         yield client
 
 

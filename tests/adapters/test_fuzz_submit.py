@@ -8,6 +8,7 @@ import asyncio
 import json
 import struct
 import sys
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -60,7 +61,6 @@ class Door:
     url: str
     store: MongoJobStore
     ingesting: "asyncio.Task[None]"
-    sent: int = 0
 
     async def send(
         self,
@@ -79,9 +79,8 @@ class Door:
             assert "unacceptable_type_in_header" in str(refusal)
 
     async def neighbour(self) -> str:
-        """A good job; its id."""
-        self.sent += 1
-        name = f"neighbour-{self.sent}"
+        """A good job; its id. No test takes one of another, delivered again, for its own."""
+        name = f"neighbour-{uuid.uuid4()}"
         said = {"message_id": name, "content_type": "application/json"}
         await self.send(b'{"payload": 1, "delay": 3600}', properties_from_json(said, {}))
         return id_of_key(name)

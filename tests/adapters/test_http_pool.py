@@ -101,6 +101,62 @@ async def test_what_comes_with_the_end_of_an_answer_is_none_to_the_next_request(
             assert success(await server.call(executors)).report["body"] == "own"
 
 
+@pytest.mark.parametrize(
+    ("method", "answer"),
+    [
+        ("GET", b"HTTP/1.1 204 No Content\r\n\r\ndone"),
+        ("GET", b"HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\ndone"),
+        ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone"),
+        ("GET", OWN + b" and more than it had said"),
+        ("GET", b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 204 No Content\r\n\r\ndone"),
+    ],
+    ids=["no content", "no content, counted", "a head", "more than counted", "after hints"],
+)
+async def test_an_answer_with_more_than_there_is_to_it_is_an_answer(
+    method: str, answer: bytes
+) -> None:
+    """It has done what it was asked for. In how many pieces it comes is chance."""
+    cuts = [len(answer), *(answer.rindex(b"\r\n\r\n") + n for n in range(5))]
+
+    async def serve(server: Server, reader: Reader, writer: Writer) -> None:
+        await server.request(reader)
+        cut = cuts[server.requests - 1]
+        writer.write(answer[:cut])
+        await writer.drain()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        writer.write(answer[cut:])
+        await reader.read()
+
+    server = Server(serve)
+    async with server.running() as executors:
+        for _ in cuts:
+            success(await server.call(executors, method))
+        assert server.connections == server.requests == len(cuts)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 2])
+async def test_a_body_that_breaks_off_into_no_http_is_not_waited_for(cut: int) -> None:
+    """Also when its head was read by then: what is broken does not get better with time."""
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nown\r\nno size\r\n"
+    at = answer.index(b"no size") - cut
+
+    async def serve(server: Server, reader: Reader, writer: Writer) -> None:
+        await server.request(reader)
+        writer.write(answer[:at])
+        await writer.drain()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        writer.write(answer[at:])
+        await reader.read()
+
+    server = Server(serve)
+    async with server.running() as executors:
+        error = failure(await server.call(executors)).error
+    assert error.type == "bad_answer"
+    assert error.message == "the answer is no HTTP: Invalid character in chunk size"
+
+
 async def test_a_server_that_goes_on_talking_is_hung_up_on() -> None:
     """Or what it says fills the memory, as long as the connection is kept."""
     was_read, hung_up = asyncio.Event(), asyncio.Event()

@@ -114,6 +114,18 @@ async def test_pauses_are_remembered(world: World) -> None:
     assert await world.store.paused_queues() == set()
 
 
+async def test_a_limit_is_changed_only_if_it_is_still_what_was_read(world: World) -> None:
+    one, two = Limit(concurrency=1), Limit(rate=Rate(count=10, per=60.0, burst=2))
+    assert not await world.store.limit_queue("a", two, one)
+    assert await world.store.limit_queue("a", one, NO_LIMIT)
+    assert not await world.store.limit_queue("a", two, NO_LIMIT)
+    assert await world.store.limit_queue("a", two, one)
+    assert await world.store.limit_queue("a", NO_LIMIT, two)
+    await world.store.pause_queue("a")
+    assert await world.store.limit_queue("a", one, NO_LIMIT)
+    assert await world.store.limited_queues() == {"a": one}
+
+
 async def test_the_limit_of_a_queue_is_remembered_until_it_is_removed(world: World) -> None:
     limit = Limit(concurrency=3, rate=Rate(count=10, per=60.0, burst=2))
     await world.store.pause_queue("a")

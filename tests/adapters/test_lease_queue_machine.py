@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import pytest
@@ -20,6 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from pipeline.domain.instants import to_ms
 from pipeline.domain.job import Entry
 from pipeline.domain.limits import NO_LIMIT, KeyLimit, Limit, Rate
 from pipeline.ports import ExpiredLease, Lease
@@ -34,6 +36,7 @@ workers = st.sampled_from(["w1", "w2", "w3"])
 dues = st.sampled_from([-60, -1, 0, 1, 5, 20])
 priorities = st.sampled_from([0, 4, 5, 9])
 _K_SLOW = Rate(count=1, per=4)
+FOREVER = datetime.max.replace(tzinfo=UTC)
 LIMITS = (
     None,
     KeyLimit(key="k", concurrency=1),
@@ -75,6 +78,10 @@ class LeaseQueueMachine(RuleBasedStateMachine):
         self.leases: list[Lease] = []
         self.seen: list[ExpiredLease] = []
         self.awake = False
+        self.looked: datetime | None = None
+        self.rings_at: datetime | None = None
+        """Who looked last and fell asleep has set a timer, to what the look told."""
+        self.patient: dict[str, int] = {}
         self.own = NO_LIMIT
         self.before = self.after = Snapshot()
 
@@ -121,6 +128,12 @@ class LeaseQueueMachine(RuleBasedStateMachine):
         assert set(restored) == set(several) - waiting(self.before)
         assert waiting(self.after) == waiting(self.before) | set(several)
 
+    @rule(several=st.lists(jobs, unique=True, min_size=1))
+    def withdraw(self, several: list[str]) -> None:
+        self.both(lambda world: world.queue.withdraw("default", several))
+        assert waiting(self.after) == waiting(self.before) - (set(several) - held(self.before))
+        assert held(self.after) == held(self.before)
+
     # -- workers
 
     @rule(worker=workers, limit=st.integers(1, 3))
@@ -134,6 +147,7 @@ class LeaseQueueMachine(RuleBasedStateMachine):
         if self.own.concurrency is not None:
             assert len(job_ids) <= max(0, self.own.concurrency - len(self.before.leased))
         self.awake = False
+        self.rings_at = self.looked
 
     @precondition(lambda self: self.calls)
     @rule(data=st.data())
@@ -247,6 +261,7 @@ class LeaseQueueMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1, 4, 15, 31]))
     def time_passes(self, seconds: int) -> None:
         self.real.advance(seconds)  # the clock is the fake's too
+        self.awake = self.awake or (self.rings_at or FOREVER) <= self.clock.now()
         self.compare()
 
     @rule()
@@ -289,6 +304,14 @@ class LeaseQueueMachine(RuleBasedStateMachine):
             assert self.after.token or self.awake
 
     @invariant()
+    def somebody_has_a_timer_for_what_is_next(self) -> None:
+        now = self.now_ms()
+        look = self.fake.fake.part("default").next_look(now)
+        if look is not None and not (self.after.token or self.awake):
+            assert self.rings_at is not None
+            assert to_ms(self.rings_at) <= max(look, now)
+
+    @invariant()
     def a_slot_belongs_to_who_is_leased_or_in_ready(self) -> None:
         assert set(self.after.slots) <= set(self.after.leased) | set(self.after.ready)
         assert self.after.twice <= set(self.after.leased)
@@ -316,14 +339,25 @@ class LeaseQueueMachine(RuleBasedStateMachine):
         now, limits = self.now_ms(), self.fake.fake.part("default").limits
         for key, stands in self.after.verdicts.items():
             if limits.verdict(limits.line(key)[0], now) == MAY_RUN:
-                assert CLAIMED < stands <= now
+                assert CLAIMED < stands <= now or self.patient.get(key) == stands
 
     # -- words
 
     def made(self, call: Call) -> list[str]:
         grant = self.both(lambda world: world.lease(call.lease_id, call.worker, call.limit))
         self.leases += [Lease(j, "default", call.worker, call.lease_id) for j in grant.job_ids]
+        self.looked = grant.next_due_at
+        for job in grant.job_ids:
+            self.note_who_took_less(*self.after.slots.get(job, ("", None, "")))
         return list(grant.job_ids)
+
+    def note_who_took_less(self, key: str, _: int | None, limit: str) -> None:
+        """Who is first in line had counted on more, by its own numbers; it keeps its timer."""
+        line = [
+            (score, job, text) for job, (k, score, text) in self.after.lines.items() if k == key
+        ]
+        if line and 0 < float((limit or "0 0").split()[1]) < float(min(line)[2].split()[1]):
+            self.patient[key] = self.after.verdicts[key]
 
     def entry(self, job: str, due: int, priority: int, limit: KeyLimit | None) -> Entry:
         return self.fake.entry(job, due, priority, limit=limit)

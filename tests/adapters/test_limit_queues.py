@@ -62,6 +62,8 @@ async def test_a_new_rate_does_not_wait_for_what_the_old_one_owed(world: World) 
     await world.lease("L1")
     await world.queue.limit("default", Limit(rate=Rate(count=2, per=1)))
     assert (await world.lease("L2")).next_due_at == world.due(0.5)
+    world.advance(0.5)
+    assert (await world.lease("L3")).job_ids == ["c"]
 
 
 async def test_a_timer_is_set_to_the_later_of_token_and_due_time(world: World) -> None:

@@ -113,6 +113,17 @@ async def test_who_gave_its_slot_to_a_heartbeat_waits_for_that_and_no_token(worl
     assert (await world.lease("L4", "w2", limit=1)).job_ids == ["b"]
 
 
+async def test_a_job_with_a_faster_rate_does_not_wait_for_what_the_slower_one_owed(
+    world: World,
+) -> None:
+    await add(world, "ab", KeyLimit(key="s", rate=Rate(count=1, per=86_400)))
+    await world.lease("L1")
+    await add(world, "b", KeyLimit(key="s", rate=Rate(count=1, per=2)))  # its owner changed it
+    assert (await world.lease("L2")).next_due_at == world.due(2)
+    world.advance(2)
+    assert (await world.lease("L3")).job_ids == ["b"]
+
+
 async def test_a_key_without_tokens_holds_nobody_else_back(world: World) -> None:
     await add(world, "abcd", SLOW)
     await add(world, "x", None, due_in=0)
@@ -124,3 +135,42 @@ async def test_a_fast_rate_wakes_nobody_for_every_token(world: World) -> None:
     await add(world, "abcdef", KeyLimit(key="f", rate=Rate(count=1000, per=1, burst=2)))
     await world.lease("L1", limit=2)
     assert (await world.lease("L2")).next_due_at == world.due(0.002)
+
+
+async def test_the_token_of_who_has_ended_stays_spent(world: World) -> None:
+    # Nobody was in line when it was leased, so that nobody had asked for its token.
+    slow = KeyLimit(key="s", rate=Rate(count=1, per=60))
+    await add(world, "a", slow)
+    await world.lease("L1")
+    await world.queue.ack([world.held("a", "L1")])
+    await add(world, "b", slow)
+    assert (await world.lease("L2")).next_due_at == world.due(60)
+
+
+async def test_a_token_comes_back_also_where_nobody_has_asked_for_it_yet(world: World) -> None:
+    slow = KeyLimit(key="s", rate=Rate(count=1, per=60))
+    await add(world, "a", slow)
+    await world.lease("L1")
+    await world.queue.forgo([world.held("a", "L1")])
+    await add(world, "b", slow)
+    assert (await world.lease("L2")).job_ids == ["b"]
+
+
+async def test_who_becomes_due_waits_for_the_token_of_who_started_before(world: World) -> None:
+    slow = KeyLimit(key="s", rate=Rate(count=1, per=60))
+    await add(world, "b", slow, due_in=20)
+    await add(world, "a", slow)
+    await world.lease("L1")
+    world.advance(20)
+    grant = await world.lease("L2")
+    assert (grant.job_ids, grant.next_due_at) == ([], world.due(40))
+
+
+async def test_a_recount_takes_the_tokens_of_who_has_started(world: World) -> None:
+    slow = KeyLimit(key="s", rate=Rate(count=2, per=60))
+    await add(world, "abc", slow)
+    await world.lease("L1", limit=1)
+    await world.lease("L2", limit=1)
+    await world.queue.recount("default")
+    grant = await world.lease("L3")
+    assert (grant.job_ids, grant.next_due_at) == ([], world.due(30))

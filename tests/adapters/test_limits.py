@@ -53,6 +53,26 @@ async def test_jobs_of_keys_stand_in_the_order_of_all_jobs(world: World) -> None
     assert (await world.lease("L2", limit=9)).job_ids == ["b", "c"]
 
 
+async def test_who_waits_no_more_is_passed_over(world: World) -> None:
+    await add(world, "abcd", ONE)
+    await world.queue.withdraw("default", ["a", "c", "nobody"])
+    assert (await world.lease("L1")).job_ids == ["b"]
+    await world.queue.withdraw("default", ["b"])  # it runs: that is its worker's to end
+    assert (await world.lease("L2", "w2")).job_ids == []
+    await world.queue.ack([world.held("b", "L1")])
+    assert (await world.lease("L3", "w2")).job_ids == ["d"]
+
+
+async def test_somebody_is_woken_for_who_may_run_since_another_waits_no_more(world: World) -> None:
+    await add(world, "ab", ONE)
+    world.take_token()
+    await world.queue.withdraw("default", ["a"])
+    assert world.take_token()
+    assert (await world.lease("L1")).job_ids == ["b"]
+    await world.queue.withdraw("default", ["b"])
+    assert not world.take_token()
+
+
 async def test_inside_a_key_the_urgent_comes_first(world: World) -> None:
     await add(world, "abc", ONE)
     await world.lease("L1")

@@ -6,10 +6,14 @@ import pytest
 
 from infra.local.servers import Urls
 from pipeline.domain.errors import Unavailable
+from pipeline.domain.instants import to_ms
 from pipeline.domain.job import Entry
 from pipeline.domain.limits import NO_LIMIT, KeyLimit, Limit, Rate
 from pipeline.ports import Lease
+from pipeline.queue import scripts
 from pipeline.queue.keys import keys_of
+from tests.limited_jobs import add
+from tests.queue_worlds import RedisWorld, a_world
 from tests.real_queue import TTL, lease, queue_at, raw, redis_now
 from tests.servers import private_local_servers
 
@@ -173,8 +177,40 @@ async def test_what_is_written_down_of_leases_does_not_grow_for_ever(redis_url: 
         with raw(redis_url) as client:
             for number in range(20):
                 assert len((await lease(queue, f"L{number}", limit=100)).job_ids) == 100
-                assert client.strlen("dueq:{default}:limit:started") <= 16_000
+                assert client.strlen("dueq:{default}:limit:started") <= 8_000
             assert client.zcard("dueq:{default}:limit:claims") < 500
+
+
+async def test_of_names_however_short_all_that_is_written_down_is_taken_at_once(
+    redis_url: str,
+) -> None:
+    # A script can name no more than some 8,000 words in one command.
+    now, slow = redis_now(redis_url), Rate(count=1, per=60)
+    async with queue_at(redis_url) as queue:
+        jobs = [f"{number:x}" for number in range(5000)]
+        await queue.add([
+            Entry(job, "default", now, limit=KeyLimit(key=job, rate=slow)) for job in jobs
+        ])  # fmt: skip
+        for number in range(5):
+            assert len((await lease(queue, f"L{number}", limit=1000)).job_ids) == 1000
+
+
+async def test_a_rate_is_not_forgotten_while_somebody_who_has_started_owes_it_a_token(
+    redis_url: str,
+) -> None:
+    # Leased between the pages of a recount, while the last token before was not back yet.
+    slow = KeyLimit(key="a", rate=Rate(count=2, per=60))
+    async with a_world("redis", redis_url) as world:
+        assert isinstance(world, RedisWorld)
+        await add(world, "abcd", slow)
+        await world.lease("L1", limit=1)
+        world.advance(15)
+        await world.lease("L2", limit=1)
+        world.advance(15)
+        now = to_ms(world.clock.now())
+        world.raw.eval(scripts.FORGET.text, len(KEYS.all), *KEYS.all, now, "0")
+        grant = await world.lease("L3")
+        assert (grant.job_ids, grant.next_due_at) == (["c"], world.due(30))
 
 
 def commands(client: Any) -> int:

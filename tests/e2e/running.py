@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
+from urllib.request import urlopen
 
 from tests.support import is_alive
 
@@ -61,6 +62,11 @@ class Up:
         ran = self.dueq(*arguments, "-o", "json", stdin=stdin)
         assert ran.returncode == 0, ran.stderr
         return json.loads(ran.stdout)
+
+    def get(self, path: str) -> Any:
+        """What the gateway answers: a command that is asked again and again takes a whole core."""
+        with urlopen(f"{self.http}{path}", timeout=10) as answer:
+            return json.load(answer)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Stop it and return its exit code."""

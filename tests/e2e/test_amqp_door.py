@@ -100,7 +100,7 @@ async def test_what_was_submitted_before_a_crash_and_again_after_it_is_one_job(
     name = f"parked/{row['id']}"
     send(system, '{"payload": "parked once"}', message_id=name)  # as it went out before the crash
     job_id = id_of_key(name)
-    await eventually(lambda: system.dueq("job", "show", job_id).returncode == 0)
+    await eventually(lambda: system.get(f"/api/jobs/{job_id}"))
     stdin = '{"payload": "parked once"}'
     assert system.dueq("parked", "resubmit", row["id"], "--body", "-", stdin=stdin).returncode == 0
     assert parked(system) == []

@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import threading
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -276,7 +277,8 @@ def patient_receiver(go: Path) -> Iterator[Receiver]:
 
 @pytest_asyncio.fixture
 async def inbox(patchy: Up) -> AsyncIterator[AbstractQueue]:
+    """Each test's own: a frozen attempt may have published a copy, which nobody takes."""
     connection = await aio_pika.connect(str(patchy.line["amqp"]))
     async with connection:
         channel = await connection.channel()
-        yield await channel.declare_queue("frozen-inbox", durable=True)
+        yield await channel.declare_queue(f"frozen-{uuid.uuid4()}", durable=True)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import pytest
 
@@ -69,19 +68,25 @@ class World:
 
     def submit(self, payload: str) -> str:
         """A job for the shell; its id."""
-        retry = {"backoff": "fixed", "base": 0.2, "jitter": "none"}
-        body = json.dumps({"queue": self.queue, "payload": payload, "retry": retry})
-        job_id: str = self.system.json("job", "submit", "-", stdin=body)["id"]
+        (job_id,) = self.submit_all([payload])
         return job_id
+
+    def submit_all(self, payloads: Sequence[str]) -> list[str]:
+        """Jobs for the shell; their ids."""
+        retry = {"backoff": "fixed", "base": 0.2, "jitter": "none"}
+        jobs = [{"queue": self.queue, "payload": each, "retry": retry} for each in payloads]
+        ran = self.system.dueq("job", "submit", "-", "-o", "id", stdin=json.dumps(jobs))
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout.split()
 
     def job(self, job_id: str) -> Mapping[str, Any]:
         """As it is."""
-        shown: Mapping[str, Any] = self.system.json("job", "show", job_id)
+        shown: Mapping[str, Any] = self.system.get(f"/api/jobs/{job_id}")
         return shown
 
     def workers(self) -> list[Mapping[str, Any]]:
         """All that are listed."""
-        items: list[Mapping[str, Any]] = self.system.json("worker", "list")["items"]
+        items: list[Mapping[str, Any]] = self.system.get("/api/workers")["items"]
         return items
 
     def is_waiting(self, worker: Shell) -> bool:
@@ -239,7 +244,7 @@ async def test_how_a_command_ends_is_told_also_when_it_ends_before_it_is_waited_
 ) -> None:
     """Such a one the shell may have forgotten by then: bash has."""
     require(shell)
-    ids = [world.submit(payload) for payload in ["fails", "succeeds"] * 10]
+    ids = world.submit_all(["fails", "succeeds"] * 10)
     world.worker("grep", "-q", '"payload":"succeeds"', shell=shell)
     for job_id, outcome in zip(ids, ["failed", "succeeded"] * 10, strict=True):
         await eventually(partial(attempts, world, job_id), timeout=LONG)
@@ -279,6 +284,5 @@ async def test_a_worker_that_is_refused_says_why(world: World) -> None:
 
 def attempts(world: World, job_id: str) -> list[Mapping[str, Any]]:
     """The records of a job, oldest first."""
-    with urlopen(f"{world.system.http}/api/jobs/{job_id}/executions", timeout=10) as answer:
-        items: list[Mapping[str, Any]] = json.load(answer)["items"]
+    items: list[Mapping[str, Any]] = world.system.get(f"/api/jobs/{job_id}/executions")["items"]
     return items

@@ -1,15 +1,17 @@
 """Limits and poison, as a person meets them: over HTTP, on the command line, with real workers."""
 
 import json
+import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.running import Up, up
+from tests.e2e.running import STOP_SECONDS, Up, command, up
 from tests.support import eventually
 
 FUNCTIONS = """
@@ -34,16 +36,36 @@ def kills_its_worker(payload, context):
     print("these are my last words", flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
+OWN = ("counted", "narrow")
+"""Each the queue of one test, which sets its limits."""
 
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """Two workers and short leases: the reaper acts within seconds."""
+    """Two workers and short leases: the reaper acts within seconds. One more for `OWN` queues."""
     folder: Path = tmp_path_factory.mktemp("limits")
     (folder / "functions.py").write_text(FUNCTIONS)
-    arguments = ("--workers", "2", "--concurrency", "8", "--import", "functions")
-    with up(folder, *arguments, DUEQ_LEASE_SECONDS="2") as running:
+    arguments = ("--concurrency", "8", "--import", "functions")
+    queues = [f"--queue={queue}" for queue in OWN]
+    with (
+        up(folder, "--workers", "2", *arguments, DUEQ_LEASE_SECONDS="2") as running,
+        worker(running, *arguments, *queues),
+    ):
         yield running
+
+
+@contextmanager
+def worker(system: Up, *arguments: str) -> Iterator[None]:
+    """It finds the servers of the system in its folder."""
+    with (system.folder / "worker.log").open("w") as log:
+        process = subprocess.Popen(
+            command("worker", *arguments), cwd=system.folder, env=system.environment, stderr=log
+        )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=STOP_SECONDS)
 
 
 def submit(system: Up, job: dict[str, Any]) -> str:
@@ -53,15 +75,21 @@ def submit(system: Up, job: dict[str, Any]) -> str:
     return ran.stdout.strip()
 
 
+def submit_at_once(system: Up, jobs: list[dict[str, Any]]) -> list[str]:
+    """The ids of jobs that were accepted: no command between them, which would take its time."""
+    ids: list[str] = system.json("job", "submit", "--file", "-", stdin=json.dumps(jobs))["ids"]
+    return ids
+
+
 def has_ended(system: Up, job_id: str) -> dict[str, Any] | None:
     """The job, once it is final."""
-    job: dict[str, Any] = system.json("job", "show", job_id)
+    job: dict[str, Any] = system.get(f"/api/jobs/{job_id}")
     return job if job["status"] in ("succeeded", "dead", "cancelled") else None
 
 
 def status_of(system: Up, job_id: str) -> str:
     """Where it is now."""
-    return str(system.json("job", "show", job_id)["status"])
+    return str(system.get(f"/api/jobs/{job_id}")["status"])
 
 
 def why_waits(system: Up, job_id: str) -> str | None:
@@ -87,7 +115,7 @@ async def ended(system: Up, job_id: str) -> dict[str, Any]:
 async def test_the_jobs_of_a_key_run_one_after_the_other_and_hold_nobody_back(system: Up) -> None:
     limits = {"key": "customer-7", "concurrency": 1}
     slow = {"task": "sleeps", "payload": 0.5}
-    limited = [submit(system, slow | {"limits": limits}) for _ in range(4)]
+    limited = submit_at_once(system, [slow | {"limits": limits}] * 4)
     began = time.time()
     free = submit(system, slow | {"payload": 0})
     result = await ended(system, free)
@@ -134,30 +162,30 @@ async def test_a_job_that_waits_runs_under_the_limit_that_it_is_given(system: Up
 
 
 async def test_a_queue_starts_as_many_in_a_second_as_it_is_told(system: Up) -> None:
-    shown = system.json("queue", "limit", "default", "--rate", "4/s", "--burst", "1")
+    shown = system.json("queue", "limit", "counted", "--rate", "4/s", "--burst", "1")
     assert shown["limits"]["rate"] == {"count": 4, "per": 1.0, "burst": 1}
-    jobs = [submit(system, {"task": "sleeps", "payload": 0}) for _ in range(5)]
+    jobs = submit_at_once(system, [{"queue": "counted", "task": "sleeps", "payload": 0}] * 5)
     starts = sorted([
         (await ended(system, each))["result"][0]
         for each in jobs
     ])  # fmt: skip
     assert starts[-1] - starts[0] >= 0.9
-    shown = system.json("queue", "limit", "default", "--rate", "none")
+    shown = system.json("queue", "limit", "counted", "--rate", "none")
     assert shown["limits"]["rate"] is None
 
 
 async def test_a_queue_that_is_full_says_so_and_goes_on_when_it_is_given_room(system: Up) -> None:
-    system.json("queue", "limit", "default", "--concurrency", "1")
-    long = submit(system, {"task": "sleeps", "payload": 100})
-    await eventually(lambda: system.json("queue", "show", "default")["leased"] == 1, timeout=20)
-    short = submit(system, {"task": "sleeps", "payload": 0})
-    await eventually(lambda: system.json("queue", "show", "default")["ready"] == 1, timeout=20)
-    limits = system.json("queue", "show", "default")["limits"]
+    system.json("queue", "limit", "narrow", "--concurrency", "1")
+    long = submit(system, {"queue": "narrow", "task": "sleeps", "payload": 100})
+    await eventually(lambda: system.get("/api/queues/narrow")["leased"] == 1, timeout=20)
+    short = submit(system, {"queue": "narrow", "task": "sleeps", "payload": 0})
+    await eventually(lambda: system.get("/api/queues/narrow")["ready"] == 1, timeout=20)
+    limits = system.json("queue", "show", "narrow")["limits"]
     assert limits["waits_for"] == "1 of 1 running"
-    system.json("queue", "limit", "default", "--concurrency", "2")
+    system.json("queue", "limit", "narrow", "--concurrency", "2")
     await ended(system, short)
     assert has_ended(system, long) is None
-    system.json("queue", "limit", "default", "--concurrency", "none")
+    system.json("queue", "limit", "narrow", "--concurrency", "none")
     system.json("job", "cancel", long)
 
 

@@ -36,6 +36,7 @@ async def test_what_a_running_job_tells_is_seen_and_a_cancel_stops_it(
         await eventually(lambda: log() == "waiting for go\n", timeout=5)
         if kind != "command":
             assert show(patchy, job_id)["progress"] == {"fraction": 0.5, "note": "waiting"}
+            assert '"note": "waiting"' in patchy.dueq("job", "show", job_id).stdout
         pid = int((tmp_path / "pid-1").read_text())
         patchy.json("job", "cancel", job_id)
         if pid != first.pid:

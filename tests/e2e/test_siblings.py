@@ -4,23 +4,38 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.e2e.running import Up, command, run
 from tests.support import eventually, is_alive
 
 LONG = 60
+Process = subprocess.Popen[bytes]
+
+
+@pytest.fixture(scope="module")
+def watcher(system: Up, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """One more, which has seen enough within seconds to reap what a worker left."""
+    with beside(system, tmp_path_factory.mktemp("watcher"), "watcher") as process:
+        yield process
+
+
+def siblings(system: Up, folder: Path, *more: str) -> AbstractContextManager[Process]:
+    """Two workers and their parent."""
+    return beside(system, folder, "worker", "--processes", "2", *more)
 
 
 @contextmanager
-def siblings(system: Up, folder: Path, *more: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """They run in the folder of the system, whose servers they find there."""
-    with (folder / "siblings.log").open("wb") as log:
+def beside(system: Up, folder: Path, *arguments: str) -> Iterator[Process]:
+    """It runs in the folder of the system, whose servers it finds there, with a short lease."""
+    with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            command("worker", "--processes", "2", *more), cwd=system.folder,
-            env={**system.environment, "DUEQ_LEASE_SECONDS": "6"}, stdout=log, stderr=log,
+            command(*arguments), cwd=system.folder,
+            env={**system.environment, "DUEQ_LEASE_SECONDS": "3"}, stdout=log, stderr=log,
         )  # fmt: skip
     try:
         yield process
@@ -32,7 +47,7 @@ def siblings(system: Up, folder: Path, *more: str) -> Iterator["subprocess.Popen
 
 def listed(system: Up, queue: str) -> Sequence[dict[str, Any]]:
     """The workers of a queue."""
-    items = system.json("worker", "list")["items"]
+    items = system.get("/api/workers")["items"]
     return [each for each in items if queue in each["queues"]]
 
 
@@ -42,9 +57,12 @@ async def test_each_child_is_a_whole_worker_and_one_that_dies_comes_back(
     with siblings(system, tmp_path, "--queue", "twins:3", "--queue", "other") as parent:
         await eventually(lambda: len(listed(system, "twins")) == 2, timeout=LONG)
         first, second = listed(system, "twins")
+        told = {each["id"] for each in system.json("worker", "list")["items"]}
+        assert told >= {first["id"], second["id"]}
         assert first["id"] != second["id"]
         assert first["pid"] != second["pid"]
         assert first["weights"] == "twins:3,other:1"
+        assert system.dueq("worker", "list").stdout.count(" twins:3,other:1 ") == 2
         assert first["version"]
         assert parent.pid not in (first["pid"], second["pid"])
 
@@ -68,6 +86,7 @@ async def test_each_child_is_a_whole_worker_and_one_that_dies_comes_back(
         assert listed(system, "twins") == []  # they have said goodbye
 
 
+@pytest.mark.usefixtures("watcher")
 async def test_how_a_child_died_is_told_with_the_job_that_it_took_along(
     system: Up, tmp_path: Path
 ) -> None:
@@ -91,17 +110,19 @@ async def test_children_end_when_their_parent_is_killed(system: Up, tmp_path: Pa
         await eventually(lambda: not [pid for pid in children if is_alive(pid)], timeout=LONG)
 
 
-async def test_watchers_are_listed_by_what_they_are(system: Up) -> None:
-    pids = {each["pid"] for each in system.processes("watcher")}
+async def test_watchers_are_listed_by_what_they_are(system: Up, watcher: Process) -> None:
+    pids = {watcher.pid, *(each["pid"] for each in system.processes("watcher"))}
 
-    def told() -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = system.json("watcher", "list")["items"]
-        return items
+    def listed_pids() -> set[int]:
+        return {each["pid"] for each in system.get("/api/watchers")["items"]}
 
-    await eventually(lambda: {each["pid"] for each in told()} == pids, timeout=LONG)
-    assert all(each["host"] and each["version"] and each["last_seen_at"] for each in told())
+    await eventually(lambda: listed_pids() == pids, timeout=LONG)
+    told = system.json("watcher", "list")["items"]
+    assert {each["pid"] for each in told} == pids
+    assert all(each["host"] and each["version"] and each["last_seen_at"] for each in told)
 
 
+@pytest.mark.usefixtures("watcher")
 async def test_a_job_that_ends_its_worker_as_if_said_wrong_takes_no_sibling_along(
     system: Up, tmp_path: Path
 ) -> None:
@@ -111,7 +132,7 @@ async def test_a_job_that_ends_its_worker_as_if_said_wrong_takes_no_sibling_alon
         await eventually(lambda: len(listed(system, "leaving")) == 2, timeout=LONG)
         job_id = system.json("job", "submit", "--queue", "leaving", "--task", "leaves")["id"]
         await eventually(
-            lambda: system.json("job", "show", job_id)["status"] == "succeeded", timeout=120
+            lambda: system.get(f"/api/jobs/{job_id}")["status"] == "succeeded", timeout=120
         )
         assert parent.poll() is None
         await eventually(lambda: len(listed(system, "leaving")) == 2, timeout=LONG)

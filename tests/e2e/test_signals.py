@@ -75,7 +75,7 @@ async def test_a_worker_drains_at_the_first_signal_and_waits_for_nothing_at_the_
     job_id = system.json("job", "submit", "--task", task, "--queue", queue)["id"]
     with worker(system, tmp_path, queue) as process:
         await eventually(
-            lambda: system.json("job", "show", job_id)["status"] == "running", timeout=60
+            lambda: system.get(f"/api/jobs/{job_id}")["status"] == "running", timeout=60
         )
         for number in range(1, signals):
             process.send_signal(signal.SIGTERM)
@@ -84,7 +84,7 @@ async def test_a_worker_drains_at_the_first_signal_and_waits_for_nothing_at_the_
             assert process.poll() is None
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=10) == 0
-    assert system.json("job", "show", job_id)["status"] == "running"  # the reaper's
+    assert system.get(f"/api/jobs/{job_id}")["status"] == "running"  # the reaper's
     system.json("job", "cancel", job_id)
 
 
@@ -93,12 +93,12 @@ async def test_a_worker_drains_when_its_terminal_has_gone(system: Up, tmp_path: 
     job_id = system.json("job", "submit", "--task", "patient", "--queue", "hangup")["id"]
     with worker(system, tmp_path, "hangup") as process:
         await eventually(
-            lambda: system.json("job", "show", job_id)["status"] == "running", timeout=60
+            lambda: system.get(f"/api/jobs/{job_id}")["status"] == "running", timeout=60
         )
         for _ in range(2):
             process.send_signal(signal.SIGHUP)
             await eventually(partial(said_often, tmp_path, 1), timeout=30)
-        assert system.json("job", "show", job_id)["status"] == "running"
+        assert system.get(f"/api/jobs/{job_id}")["status"] == "running"
         system.json("job", "cancel", job_id)
         assert process.wait(timeout=30) == 0
     assert why_stopping(tmp_path) == ["SIGHUP"]

@@ -9,7 +9,7 @@ from pipeline.domain.execution import LATE, Execution, Outcome, late_note
 from pipeline.domain.identity import fingerprint
 from pipeline.domain.instants import from_ms, to_ms
 from pipeline.domain.job import Entry, Job, Submission
-from pipeline.domain.limits import Limit
+from pipeline.domain.limits import NO_LIMIT, Limit
 from pipeline.domain.states import TRANSITIONS, Event, State, sources_of, target_of
 from pipeline.ports import Attempt, Claim, Stored
 from tests.fakes.faults import may_fail
@@ -169,10 +169,13 @@ class FakeJobStore(OwnedJobs, ReadJobs):
         return frozenset(self.paused)
 
     @may_fail
-    async def limit_queue(self, queue: str, limit: Limit) -> None:
+    async def limit_queue(self, queue: str, limit: Limit, before: Limit | None = None) -> bool:
+        if before is not None and self.limits.get(queue, NO_LIMIT) != before:
+            return False
         self.known_queues.add(queue)
         self.limits = {name: each for name, each in self.limits.items() if name != queue}
         self.limits |= {} if limit.is_none else {queue: limit}
+        return True
 
     @may_fail
     async def limited_queues(self) -> Mapping[str, Limit]:

@@ -117,6 +117,11 @@ class FakeLeaseQueue(Faulty):
             restored += [entry.job_id for entry in absent]
         return restored
 
+    @may_fail
+    async def withdraw(self, queue: str, job_ids: Sequence[str]) -> None:
+        """As the port says."""
+        self._wake_if(self.part(queue).withdraw(job_ids, self._now()), queue)
+
     def _introduce(self, queue: str) -> None:
         if queue not in self._introduced:
             self._introduced.add(queue)
@@ -277,6 +282,8 @@ class FakeLeaseQueue(Faulty):
         """As the port says."""
         part = self._parts[queue]
         part.limit = limit
+        if limit.rate is not None:
+            part.limits.forgive("", limit.rate, self._now())
         self._wake_if(part.is_of_interest, queue)
 
     @may_fail

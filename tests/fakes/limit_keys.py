@@ -66,6 +66,11 @@ class LimitKeys:
         """Take so many tokens."""
         self.spent[key] = now + self._ahead(key, rate, now) + count * rate.interval_ms
 
+    def forgive(self, key: str, rate: Rate, now: int) -> None:
+        """What other numbers have spent beyond this bucket counts no more."""
+        if key in self.spent:
+            self.spent[key] = min(self.spent[key], now + rate.interval_ms * rate.capacity)
+
     def _ahead(self, key: str, rate: Rate, now: int) -> float:
         ahead = max(self.spent.get(key, 0) - now, 0)
         return min(ahead, rate.interval_ms * rate.capacity)
@@ -93,6 +98,7 @@ class LimitKeys:
         claimed = sum(self.slots[job].key == limit.key for job in self.claims)
         if claimed >= limit.rate.capacity:
             return CLAIMED
+        self.forgive(limit.key, limit.rate, now)
         there, again = self.tokens(limit.key, limit.rate, now, claimed)
         return MAY_RUN if there > 0 else again
 

@@ -59,6 +59,11 @@ class Part:
         tokens = [int(at) for at in self.limits.verdicts.values() if at > CLAIMED]
         return min(dues + tokens, default=None)
 
+    def is_sooner(self, head: int | None) -> bool:
+        """Whether a timer has to ring before those of sleepers, which ring at `head`."""
+        soonest = self.soonest
+        return soonest is not None and (head is None or soonest < head)
+
     @property
     def is_of_interest(self) -> bool:
         """Whether there is anything to lease, or to wait for."""
@@ -90,8 +95,16 @@ class Part:
             else:
                 keyed[job_id] = waiting
         may = self._arrive(keyed, touched, now) or plain
-        soonest = self.soonest
-        return may or (bool(entries) and soonest is not None and (head is None or soonest < head))
+        return may or (bool(entries) and self.is_sooner(head))
+
+    def withdraw(self, job_ids: Iterable[str], now: int) -> bool:
+        """These wait no more, but for what is leased."""
+        head, touched = self.soonest, set[str]()
+        for job_id in set(job_ids) - self.leased.keys():
+            self.ready.pop(job_id, None)
+            self.delayed.pop(job_id, None)
+            touched |= self.limits.leave(job_id, None, is_leased=False, is_late=True)
+        return self._arrive({}, touched, now) or self.is_sooner(head)
 
     def _activate(self, entries: Iterable[Entry]) -> None:
         limits = [entry.limit for entry in entries if entry.limit]
@@ -145,12 +158,9 @@ class Part:
         return None
 
     def _send_back(self, job_id: str) -> None:
-        self._line_up_again(job_id, self.ready.pop(job_id))
-
-    def _line_up_again(self, job_id: str, waiting: Waiting) -> None:
         slot = self.limits.slots.pop(job_id)
         self.limits.claims.discard(job_id)
-        self.limits.waits[job_id] = waiting
+        self.limits.waits[job_id] = self.ready.pop(job_id)
         self.limits.verdicts.setdefault(slot.key, FULL)
         if job_id in self.leased:
             self.limits.slots[job_id] = Slot(slot.key)
@@ -247,12 +257,14 @@ class Part:
             back[""] = len(job_ids) * rate.interval_ms
         for key, tokens in back.items():
             keys.spent[key] = keys.spent.get(key, 0) - tokens
-        return self.judge(touched, now) or may
+        head = self.soonest
+        return self.judge(touched, now) or may or self.is_sooner(head)
 
     def ended(self, job_ids: Sequence[str], now: int) -> bool:
         """Free what these leases held."""
+        head = self.soonest
         may = self.judge(self.limits.free(job_ids, self.ready), now, FULL)
-        return self.has_room(len(job_ids)) or may
+        return self.has_room(len(job_ids)) or may or self.is_sooner(head)
 
     def has_room(self, count: int) -> bool:
         """Whether so many that have ended let somebody run who waits for the queue's own limit."""
@@ -263,12 +275,14 @@ class Part:
 
     def run_under(self, keys: Sequence[tuple[str, str | None]], now: int) -> bool:
         """These jobs run under these keys: one slot of its key is each one's own."""
+        head = self.soonest
         changes = [self._run_under(job_id, key) for job_id, key in keys]
         for _, fuller in changes:
             if fuller is not None:
                 self._shrink(fuller)
         touched = {key for change in changes for key in change if key is not None}
-        return self.judge(touched & self.limits.verdicts.keys(), now)
+        may = self.judge(touched & self.limits.verdicts.keys(), now)
+        return may or self.is_sooner(head)
 
     def _run_under(self, job_id: str, key: str | None) -> tuple[str | None, str | None]:
         """The key that has one slot less taken, and the one that has one more."""
@@ -299,7 +313,7 @@ class Part:
 
     def recount(self, now: int) -> bool:
         """Whoever has a slot is leased or in ready; all keys are judged anew."""
-        limits = self.limits
+        limits, head = self.limits, self.soonest
         gone = limits.slots.keys() - self.leased.keys() - self.ready.keys() - limits.waits.keys()
         touched = {limits.slots.pop(job_id).key for job_id in gone}
         limits.spent = {key: until for key, until in limits.spent.items() if until > now}
@@ -311,4 +325,4 @@ class Part:
             and not any(one.limit or one.priority != DEFAULT for one in self.delayed.values())
         ):
             limits.active = None
-        return may
+        return may or self.is_sooner(head)

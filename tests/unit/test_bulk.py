@@ -1,7 +1,7 @@
 """The same for many jobs, while others start, end, change and add jobs."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -77,6 +77,26 @@ async def test_a_bulk_cancel_nudges_each_worker_once_if_redis_is_there(world: Wo
     world.queue.go_down()
     await bulk(world).cancel(EVERYTHING, MANY)
     assert (await world.job(running.id)).state is State.CANCELLED
+
+
+@pytest.mark.parametrize("end", [Bulk.cancel, Bulk.bury])
+async def test_what_was_ended_while_it_waited_is_leased_by_nobody_any_more(
+    world: World, end: Callable[[Bulk, JobFilter, int], Awaitable[Tally]]
+) -> None:
+    # At a limit one ghost after another would be leased and refused, before whoever is behind.
+    for _ in range(3):
+        await world.ready(name="n")
+    other = await world.ready()
+    await end(bulk(world), NAMED, MANY)
+    assert (await world.queue.view("default")).ready == 1
+    assert [job.job_id for job in await world.queue.peek("default", 9)] == [other]
+
+
+async def test_a_bulk_cancel_does_without_redis(world: World) -> None:
+    job_id = await world.ready()
+    world.queue.go_down()
+    assert await bulk(world).cancel(EVERYTHING, MANY) == Tally(1, 1, complete=True)
+    assert (await world.job(job_id)).state is State.CANCELLED
 
 
 async def test_what_a_cancelled_attempt_had_told_stands_in_its_record(world: World) -> None:

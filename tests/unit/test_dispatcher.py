@@ -157,6 +157,15 @@ async def test_h17_what_expires_is_dead_whether_or_not_it_was_dispatched(world: 
     assert await world.run("lease-1") == []
 
 
+async def test_what_has_expired_is_leased_by_nobody_any_more(world: World) -> None:
+    # In line at a limit, one ghost after another would be leased and refused.
+    expires = (world.now + timedelta(seconds=5)).isoformat()
+    await world.ready(expires_at=expires)
+    world.clock.advance(5)
+    await a_dispatcher(world).step()
+    assert await world.queue.peek("default", 9) == []
+
+
 async def test_h17_expiry_goes_on_in_as_many_batches_as_it_takes(world: World) -> None:
     """H17: what is left over would wait a whole poll for its end."""
     expires = (world.now + timedelta(seconds=5)).isoformat()

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from pipeline.domain.execution import ErrorInfo, Failed, Succeeded
+from pipeline.domain.job import Entry
 from tests.builders import a_claim, an_execution
 from tests.fakes.clock import START, SeededChance
 from tests.gateway_world import GatewayWorld, gateway_world
@@ -267,6 +268,18 @@ async def test_a_waiting_job_is_cancelled(world: GatewayWorld) -> None:
     job_id = await world.submitted(delay=60)
     answer = await world.post(f"/api/jobs/{job_id}/cancel")
     assert (answer.status, answer.json["status"]) == (200, "cancelled")
+
+
+@pytest.mark.parametrize("verb", ["cancel", "delete"])
+async def test_what_is_ended_while_it_waits_is_not_among_the_next_jobs(
+    world: GatewayWorld, verb: str
+) -> None:
+    job_id = await world.submitted()
+    await world.queue.add([Entry(job_id, "default", world.clock.now())])
+    assert (await world.get("/api/queues/default/peek")).json["items"] != []
+    path = f"/api/jobs/{job_id}"
+    await (world.delete(path) if verb == "delete" else world.post(f"{path}/cancel"))
+    assert (await world.get("/api/queues/default/peek")).json["items"] == []
 
 
 async def test_a_running_job_is_cancelled(world: GatewayWorld) -> None:

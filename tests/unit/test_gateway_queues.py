@@ -1,12 +1,15 @@
 """Queues, counts, health."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 import pytest_asyncio
 
+from pipeline.domain.limits import Limit
 from pipeline.ports import Grant
+from tests.fakes.interposed import interposed
 from tests.gateway_world import GatewayWorld, gateway_world
 
 
@@ -97,6 +100,17 @@ async def test_a_change_of_a_limit_keeps_what_it_does_not_name(world: GatewayWor
     await world.patch("/api/queues/default", {"concurrency": None})
     assert await world.store.limited_queues() == {}
     assert (await world.queue.view("default")).limit == ""
+
+
+async def test_a_change_of_a_limit_keeps_what_came_between(world: GatewayWorld) -> None:
+    async def somebody_else() -> None:
+        await world.store.limit_queue("default", Limit(concurrency=3))
+
+    store = interposed(world.store, "limit_queue", before=somebody_else)
+    world.app.state.deps = replace(world.app.state.deps, store=store)
+    changed = await world.patch("/api/queues/default", {"rate": {"count": 10}})
+    assert changed.json["limits"]["concurrency"] == 3
+    assert changed.json["limits"]["rate"] == {"count": 10, "per": 1.0}
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_every_key_of_a_queue_is_documented() -> None:
     patterns = [key.pattern.replace("<queue>", "q") for key in EVERY_KEY]
     limits = {p for p in patterns if p.startswith(keys.limit_prefix)}
     assert {p.removeprefix(keys.limit_prefix).partition(":")[0] for p in limits} == {
-        "own", "of", "waits", "keys", "slots", "claims", "twice", "active", "spent",
+        "own", "of", "waits", "keys", "slots", "claims", "started", "twice", "active", "spent",
     }  # fmt: skip
     for name in set(QueueKeys.__slots__) - {"limit_prefix"}:
         known = [p for p in patterns if p.partition("<")[0] == getattr(keys, name)]

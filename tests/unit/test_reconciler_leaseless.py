@@ -6,6 +6,8 @@ import pytest
 
 from pipeline.domain.execution import ErrorInfo, Failed, Outcome, Succeeded, conclude
 from pipeline.domain.states import State
+from pipeline.ports import LiveNote
+from tests.fakes.live_notes import FakeLiveNotes
 from tests.fakes.world import LEASE, World, lease_of
 from tests.reconciler_world import SECONDS, a_world, at_ease, look_for
 
@@ -37,6 +39,17 @@ async def test_h22_a_start_that_is_applied_late_leaves_no_job_running_for_ever(
     await look_for(world, reconciler, 3 * SECONDS + 1)
     assert await world.outcomes(job_id) == [Outcome.LOST]
     assert await world.state(job_id) is State.PENDING
+
+
+async def test_h22_what_a_leaseless_attempt_told_last_stands_in_its_record(world: World) -> None:
+    """A replica took Redis over that had its notes, and not its lease."""
+    notes = FakeLiveNotes()
+    reconciler = await at_ease(world, notes=notes)
+    job_id = await leaseless(world)
+    await notes.tell({(job_id, 1): LiveNote(None, "the last line\n")}, LEASE)
+    await look_for(world, reconciler, 3 * SECONDS + 1)
+    (record,) = await world.store.executions(job_id)
+    assert record.report == {"log": "the last line\n"}
 
 
 async def test_h22_one_look_is_not_enough(world: World) -> None:

@@ -112,6 +112,16 @@ async def test_replace_cancels_the_last_run_whether_it_waits_or_runs(world: Worl
     assert record.outcome is Outcome.CANCELLED
 
 
+async def test_a_run_that_was_replaced_while_it_waited_is_leased_by_nobody_any_more(
+    world: World,
+) -> None:
+    schedule = await world.scheduled(overlap="replace")
+    for minute in (1, 2, 3):
+        await world.at(START + minute * MINUTE)
+        waiting = [job.job_id for job in await world.queue.peek("default", 9)]
+        assert waiting == [world.run_of(schedule, START + minute * MINUTE).id]
+
+
 async def test_replace_nudges_the_worker_of_the_last_run(world: World) -> None:
     await world.scheduled(overlap="replace")
     await world.at(START + MINUTE)

@@ -2,11 +2,12 @@
 
 import asyncio
 import threading
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
 
+from pipeline.domain.errors import Rejected
 from pipeline.domain.execution import Succeeded, TimedOut
 from tests.builders import a_job
 from tests.endings import failure
@@ -108,3 +109,18 @@ def test_a_run_tells_what_becomes_of_the_job(registry: Registry) -> None:
 def test_a_function_that_is_no_task_is_said(registry: Registry) -> None:
     with pytest.raises(LookupError, match="@task"):
         run_task(lambda payload, context: None, registry=registry)
+
+
+def test_a_run_is_given_the_payload_as_a_job_brings_it(registry: Registry) -> None:
+    """As JSON: what it has no type for is text by then, what it cannot say is no job."""
+
+    @registry.task("it")
+    def it(payload: Any, context: Context) -> str:
+        return repr([payload, context.job["payload"]])
+
+    ran = run_task("it", {"day": date(2026, 12, 1), "pages": (1, 2)}, registry=registry)
+    asked = {"day": "2026-12-01", "pages": [1, 2]}
+    assert ran.result == repr([asked, asked])
+    for payload in (float("nan"), 2**64, {"k" * 300_000: 1}):
+        with pytest.raises(Rejected):
+            run_task("it", payload, registry=registry)

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import Any
 
 import pytest
@@ -57,6 +58,23 @@ async def test_an_annotation_may_be_a_name_in_quotes(registry: Registry) -> None
     def it(payload: "Order", context: "Context") -> None: ...
 
     assert failure(await run(registry, it, {})).error.type == "bad_payload"
+
+
+class Called:
+    """An object that can be called."""
+
+    def __call__(self, payload: "Order", context: "Context") -> None: ...
+
+
+def given(more: int, payload: "Order", context: "Context") -> None: ...
+
+
+@pytest.mark.parametrize("function", [Called(), Called().__call__, partial(given, 1)])
+async def test_a_name_in_quotes_is_read_where_the_function_stands(
+    registry: Registry, function: Any
+) -> None:
+    """Whatever it is that is called: it need not be a function."""
+    assert failure(await run(registry, function, {})).error.type == "bad_payload"
 
 
 async def test_only_the_annotation_of_the_payload_is_read(registry: Registry) -> None:

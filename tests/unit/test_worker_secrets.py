@@ -70,6 +70,13 @@ def test_a_variable_of_bytes_that_are_no_text_is_no_secret() -> None:
         ("passe", b"cGFzc2U= cGFzc2U", b"[redacted] [redacted]"),
         ("red", b"a red one", b"a [redacted] one"),
         ("pass", b"nothing of it", b"nothing of it"),
+        ("Pass-1", b"http://pass-1.example", b"http://[redacted].example"),
+        ("a/b", b"a%2fb", b"[redacted]"),
+        ("(a) b!", b"(a)%20b!", b"[redacted]"),
+        ("<a&b>", b"\\u003ca\\u0026b\\u003e \\u003Ca\\u0026b\\u003E", b"[redacted] [redacted]"),
+        ("a'b\"", b"a&#39;b&#34; a&#x27;b&quot;", b"[redacted] [redacted]"),
+        ("grüße", "grüße".encode().decode("latin-1").encode(), b"[redacted]"),
+        ("grüße", b"gr\\u00c3\\u00bc\\u00c3\\u009fe", b"[redacted]"),
     ],
 )
 def test_a_secret_is_taken_out_however_a_receiver_writes_it(
@@ -78,10 +85,18 @@ def test_a_secret_is_taken_out_however_a_receiver_writes_it(
     assert revealed(value).without(data) == expected
 
 
+def test_each_line_of_a_secret_is_one_but_braces_and_the_like() -> None:
+    reveal = revealed("{\n  user: ada\n  word: pass\n}")
+    written = b"{ 1: user: ada\n2:   word: pass\n3: }\n"
+    assert reveal.without(written) == b"{ 1: [redacted]\n2:   [redacted]\n3: }\n"
+    assert reveal.without(b"> {\n  user: ada\n  word: pass\n}") == b"> [redacted]"
+
+
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
         (b"x sec", b"x "),
+        (b"x SEC", b"x "),
         (b"x secre", b"x "),
         (b"x secx", b"x secx"),
         (b"", b""),

@@ -89,14 +89,16 @@ async def read_answer(response: aiohttp.ClientResponse, reveal: Revealed, now: d
 
 
 async def _read(response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
-    """The start of the body, and whether there was more."""
-    body = bytearray()
-    while len(body) <= OUTPUT_BYTES:
-        chunk = await response.content.read(OUTPUT_BYTES + 1 - len(body))
-        if not chunk:
-            return bytes(body), False
+    """The start of the body, and whether there was more.
+
+    By the chunk: the library's `read` that a chunk's end wakes up does not see that the body has
+    broken off since, and waits for ever.
+    """
+    body, content = bytearray(), response.content
+    while not content.at_eof() and len(body) <= OUTPUT_BYTES:
+        chunk, _ = await content.readchunk()
         body += chunk
-    return bytes(body[:OUTPUT_BYTES]), True
+    return bytes(body[:OUTPUT_BYTES]), len(body) > OUTPUT_BYTES
 
 
 def _shown(start: bytes, *, is_truncated: bool) -> str | dict[str, str]:

@@ -8,6 +8,7 @@ written then is lost. So a connection on which anything has come is closed, neve
 import asyncio
 import resource
 import select
+from collections.abc import Iterator
 from functools import partial
 
 import aiohttp
@@ -15,12 +16,20 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.tracing import Trace
 
 _IDLE = 4.0
 """Seconds that a connection is kept for: shorter than most servers do, or a request would meet one
 that is just being closed."""
 _MOST_IDLE = 1000
+_BLANK_LINE = b"\r\n\r\n"
+_MOST_HEADS = 8
+"""In one piece: those of interim answers and of the answer. A body of blank lines is not cut up."""
+
+
+class BadBody(aiohttp.ClientPayloadError):
+    """The head was HTTP, what came of the body was not."""
 
 
 class Pool(aiohttp.TCPConnector):
@@ -60,13 +69,38 @@ class _Wire(ResponseHandler):
     """A connection; `is_idle` while it is kept and nobody uses it."""
 
     is_idle = False
+    _last = b""
+    """Of what came: the blank line behind a head may come in two pieces."""
 
     def data_received(self, data: bytes) -> None:
         """The library calls this itself, with nothing, when it goes on reading."""
         if self.is_idle and data:  # whoever goes on talking would fill the memory, too
             self.abort()
-        else:
-            super().data_received(data)
+            return
+        for piece in self._pieces(data):
+            if self.exception() is None:
+                super().data_received(piece)
+        self._tell_reader()
+
+    def _pieces(self, data: bytes) -> Iterator[bytes]:
+        """Each head by itself: the library drops an answer if what comes in one piece with its end
+        is no HTTP, such as the body of a 204. So it is kept; the connection is closed all the same.
+        """
+        for _ in range(_MOST_HEADS):
+            at = (self._last + data).find(_BLANK_LINE)
+            if at < 0:
+                break
+            end = at + len(_BLANK_LINE) - len(self._last)
+            yield data[:end]
+            self._last, data = b"", data[end:]
+        self._last = (self._last + data)[1 - len(_BLANK_LINE) :]
+        yield data
+
+    def _tell_reader(self) -> None:
+        """The library tells who waits for the head; who reads the body would wait for ever."""
+        error, body = self.exception(), self._payload
+        if isinstance(error, HttpProcessingError) and body is not None and not body.is_eof():
+            body.set_exception(BadBody(error.message))
 
     def is_quiet(self) -> bool:
         """Whether nothing has come, nor its end: what the loop has not read yet counts as well."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from workers.executors.http_connections import ForbiddenTarget
+from workers.executors.http_pool import BadBody
 
 _OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL})
 """This machine has no file, memory or port left: no other target would have been reached."""
@@ -31,8 +32,9 @@ def trouble_of(error: aiohttp.ClientError | OSError) -> Trouble:
         case aiohttp.ClientConnectorError():
             return _unconnected(error)
         case aiohttp.ClientResponseError():
-            what = error.message.partition(":")[0]  # what follows is what the server has sent
-            return Trouble("bad_answer", f"the answer is no HTTP: {what}", "answers no HTTP")
+            return _no_http(error.message)
+        case BadBody():
+            return _no_http(str(error))
         case aiohttp.ClientPayloadError():
             text = "the connection ended in the middle of the answer"
         case aiohttp.ServerDisconnectedError():
@@ -40,6 +42,11 @@ def trouble_of(error: aiohttp.ClientError | OSError) -> Trouble:
         case _:
             text = f"the connection broke: {error}"
     return Trouble("disconnected", text, "hangs up")
+
+
+def _no_http(message: str) -> Trouble:
+    what = message.partition(":")[0]  # what follows is what the server has sent
+    return Trouble("bad_answer", f"the answer is no HTTP: {what}", "answers no HTTP")
 
 
 def _unconnected(error: aiohttp.ClientConnectorError) -> Trouble:

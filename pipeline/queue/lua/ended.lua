@@ -8,11 +8,17 @@ local function has_room(count, own)
   return left < most and left + count >= most and redis.call('EXISTS', KEYS[1], KEYS[2]) > 0
 end
 
--- These leases have ended: free what they held, and wake if that lets something run. `active`:
--- whether jobs have limit keys, and of which kind (false if not).
+-- Whether a timer has to ring before those of sleeping workers do, which ring at `head`, the first
+-- of delayed as it was: who gets a slot of its key next may have to wait for a token yet.
+local function is_sooner(head) return (head_of(KEYS[2]) or math.huge) < (head or math.huge) end
+
+-- These leases have ended: free what they held, and wake if that lets something run, now or soon.
+-- `active`: whether jobs have limit keys, and "rates" if they have rates (false if not).
 local function ended(now, ids, own, active)
   if #ids == 0 then return end
-  if active == 'rates' then settle() end
+  local has_rates = active == 'rates'
+  local head = has_rates and head_of(KEYS[2])
+  if has_rates then settle() end
   local may = active and judge(now, free(ids), FULL)
-  if has_room(#ids, own) or may then wake(KEYS[4]) end
+  if may or has_room(#ids, own) or has_rates and is_sooner(head) then wake(KEYS[4]) end
 end

@@ -17,6 +17,7 @@ for i = 3, #ARGV, 3 do redis.call('SET', KEYS[6] .. ARGV[i], ARGV[i + 1], 'PX', 
 if has_keys or redis.call('EXISTS', KEYS[9]) == 1 then
   if has_keys then redis.call('SET', KEYS[9], 'keys', 'NX') end
   settle()
-  if hold(now, ids, keys) then wake(KEYS[4]) end
+  local head = head_of(KEYS[2])
+  if hold(now, ids, keys) or is_sooner(head) then wake(KEYS[4]) end
 end
 return 'extended'

@@ -16,6 +16,14 @@ local function ahead_of(now, spent, interval, burst)
   return math.min(math.max(spent - now, 0), interval * burst)
 end
 
+-- What other numbers have spent beyond this bucket is forgotten, and that is written down: it would
+-- be as empty at each look, for as long as those said.
+local function forgiven(now, key, spent, interval, burst)
+  local most = now + interval * burst
+  if spent > most then redis.call('HSET', KEYS[7] .. 'spent', key, exact(most)) end
+  return math.min(spent, most)
+end
+
 -- How many tokens are there beside those that are claimed, and when to look again if there are
 -- none: not for each single one.
 local function tokens_of(now, spent, interval, burst, claimed)

@@ -3,7 +3,8 @@
 -- <job id> <limit>", so that those of a key are in the order of ready; "of" has each job's member.
 -- A lease that has no place in that order has the slot "<key> - <job id>", and behind that the
 -- limit by which it started, if any. Who was put in anew before its lease has ended runs and waits:
--- it is in "twice", and "of" tells where it waits. Who has a rate and is in ready is in "claims".
+-- it is in "twice", and "of" tells where it waits. Who has a rate, and a slot, is in "claims" until
+-- its token is taken.
 
 local function names_of(set)
   local names = {}

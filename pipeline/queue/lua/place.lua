@@ -24,6 +24,5 @@ local function place(now, words)
     leave(to.ids, to.keyed, to.is_late, touched)
   end
   local may = arrive(now, to.keyed, touched) or #to.ready > 0
-  local is_sooner = (head_of(KEYS[2]) or math.huge) < (head or math.huge)
-  if may or is_sooner then wake(KEYS[4]) end
+  if may or is_sooner(head) then wake(KEYS[4]) end
 end

@@ -13,6 +13,7 @@ for i = 1, #found[2], 2 do
   if what == 'keys' then touched[found[2][i]] = 1 end
 end
 if #names > 0 and wrong[what] then wrong[what](names, values, touched) end
-if judge(now_ms(ARGV[1]), touched) then wake(KEYS[4]) end
+local head = head_of(KEYS[2])
+if judge(now_ms(ARGV[1]), touched) or is_sooner(head) then wake(KEYS[4]) end
 if redis.call('EXISTS', KEYS[3], KEYS[7] .. 'of') == 0 then redis.call('DEL', KEYS[8]) end
 return found[1]

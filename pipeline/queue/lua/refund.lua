@@ -20,5 +20,6 @@ local function refund(now, ids, own, active)
     local spent = tonumber(redis.call('HGET', KEYS[7] .. 'spent', key) or 0)
     redis.call('HSET', KEYS[7] .. 'spent', key, exact(spent - tokens))
   end
-  if judge(now, keys) or may then wake(KEYS[4]) end
+  local head = head_of(KEYS[2])
+  if judge(now, keys) or may or is_sooner(head) then wake(KEYS[4]) end
 end

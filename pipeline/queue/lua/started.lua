@@ -1,4 +1,4 @@
--- Stands after `line.lua`. Who is leased takes a token where that is needed, not in the lease: it
+-- Stands after `limits.lua`. Who is leased takes a token where that is needed, not in the lease: it
 -- says in "started" who was leased and when, "=<ms> <job id> … ", and what asks for tokens, or ends
 -- leases, takes them first, as of then.
 

@@ -1,7 +1,7 @@
 -- Stands after `arrive.lua` in front of the lease script.
 
--- Take up to `limit` of ready: their ids. That may let others into ready, but no token comes of it:
--- to look at once is only worth while for who waits for a claim.
+-- Take up to `limit` of ready: their ids. Who may need a token is written down, and asked for it at
+-- once only where somebody waits for a claim to go; or before it is too much for one command.
 local function take(now, limit, has_rates)
   local ids, found = {}, limit > 0 and redis.call('ZPOPMIN', KEYS[1], limit) or {}
   for i = 1, #found, 2 do ids[#ids + 1] = found[i] end
@@ -9,7 +9,7 @@ local function take(now, limit, has_rates)
   local words = '=' .. now .. ' ' .. table.concat(ids, ' ') .. ' '
   local size = redis.call('APPEND', KEYS[7] .. 'started', words)
   local is_waited_for = redis.call('ZCOUNT', KEYS[7] .. 'keys', CLAIMED, CLAIMED) > 0
-  local keys = (is_waited_for or size > 16000) and settle()
+  local keys = (is_waited_for or size > 8000) and settle()
   if is_waited_for and judge(now, keys, CLAIMED) then wake(KEYS[4]) end
   return ids
 end

@@ -12,6 +12,7 @@ local function verdict(now, known, limit)
   end
   local claimed = known.claimed + known.claiming
   if claimed >= burst then return CLAIMED end
+  known.spent = forgiven(now, known.key, known.spent, interval, burst)
   local there, again = tokens_of(now, known.spent, interval, burst, claimed)
   return there > 0 and MAY_RUN or again
 end
