@@ -150,9 +150,13 @@ class HttpWork(_Part):
 
     @field_validator("headers")
     @classmethod
-    def _headers_are_one_line(cls, value: dict[str, str | SecretRef]) -> dict[str, str | SecretRef]:
+    def _headers_can_be_sent(cls, value: dict[str, str | SecretRef]) -> dict[str, str | SecretRef]:
+        seen: set[str] = set()
         for name, content in value.items():
             _is_header_name(name)
+            if name.lower() in seen:
+                raise ValueError(f"{name!r} is there twice, in capitals and not: only one is sent")
+            seen.add(name.lower())
             if isinstance(content, str) and _CONTROL.search(content):
                 raise ValueError(f"the value of {name!r} contains a control character")
             if content == HIDDEN:

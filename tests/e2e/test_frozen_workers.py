@@ -34,6 +34,8 @@ from tests.support import eventually
 
 CODE = ["coroutine", "thread", "process", "command"]
 LONG = 30.0
+PATIENT = {"DUEQ_LEASE_SECONDS": "20"}
+"""Of who shall not lose its lease, however busy the machine is."""
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,7 @@ class Frozen:
         with self.worker("first") as first:
             await eventually(lambda: has_begun(1), timeout=LONG)
             os.kill(first.pid, signal.SIGSTOP)
-            with self.worker("second"):
+            with self.worker("second", **PATIENT):
                 await eventually(lambda: has_begun(2), timeout=LONG)
                 yield job_id
                 await self.has_succeeded(job_id)
@@ -85,7 +87,7 @@ class Frozen:
                 yield job_id
                 await eventually(self.has_a_result, timeout=LONG)
                 os.kill(first.pid, signal.SIGSTOP)
-                with self.worker("second"):
+                with self.worker("second", **PATIENT):
                     await self.has_succeeded(job_id)
                 cable.flow()
                 os.kill(first.pid, signal.SIGCONT)

@@ -153,6 +153,7 @@ BAD: list[tuple[str, list[Any]]] = [
               {"url": "http://x/", "headers": {"a\n": "b"}},
               {"url": "http://x/", "headers": {"": "b"}},
               {"url": "http://x/", "headers": {"Host": "y"}},
+              {"url": "http://x/", "headers": {"X-Token": "a", "x-token": "b"}},
               {"url": "http://x/", "headers": {"content-LENGTH": "1"}},
               {"url": "http://x/", "headers": {"Connection": {"secret": "A"}}},
               {"url": "http://x/", "auth": {"header": {"name": "Transfer-Encoding",
