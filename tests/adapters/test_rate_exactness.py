@@ -153,7 +153,7 @@ class Shop:
         )
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(limit=limits, acts=st.lists(acts, min_size=60, max_size=100))
 def test_as_many_start_as_the_rate_allows_and_not_one_more(
