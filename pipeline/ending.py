@@ -6,6 +6,7 @@ that stands and settles by that. A crash after the settle leaves a lease of a jo
 running: the reaper removes it. So every step may be repeated by anyone.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -52,15 +53,24 @@ async def nudge(cancelled: Iterable[Job], queue: LeaseQueue) -> None:
             await queue.nudge(worker)
 
 
-async def withdraw(ended: Iterable[Job], queue: LeaseQueue) -> None:
+async def call_off(cancelled: Job, queue: LeaseQueue) -> None:
+    """`nudge` and `withdraw`, at the same time: a Redis that hangs is waited for once."""
+    await asyncio.gather(nudge([cancelled], queue), withdraw([cancelled], queue))
+
+
+async def withdraw(ended: Iterable[Job], queue: LeaseQueue) -> bool:
     """Take these, of which nothing more shall run, out of where they wait. A hint, too: who leases
-    one is refused its start, but a thousand of them hold up what is behind them at a limit."""
+    one is refused its start, but a thousand of them hold up what is behind them at a limit.
+    Whether Redis was there to hear it."""
     waiting = defaultdict[str, list[str]](list)
     for job in ended:
         waiting[job.queue].append(job.id)
-    with suppress(Unavailable):
+    try:
         for name, job_ids in waiting.items():
             await queue.withdraw(name, job_ids)
+    except Unavailable:
+        return False
+    return True
 
 
 async def _leave(standing: Sequence[Execution], leases: Sequence[Lease], queue: LeaseQueue) -> None:

@@ -16,16 +16,22 @@ LIVE_BYTES = 16 * 1024
 _LINE_CHARS = 4000
 _NOTE_CHARS = 500
 
+Clean = Callable[[bytes, int], bytes]
+"""Takes secrets out of the tail of a log; how many bytes came before that."""
+
+
+def _as_it_is(log: bytes, _before: int) -> bytes:
+    return log
+
 
 class Note:
     """What one attempt has told so far."""
 
-    def __init__(
-        self, job: Job, on_change: Callable[["Note"], None], clean: Callable[[bytes], bytes]
-    ) -> None:
+    def __init__(self, job: Job, on_change: Callable[["Note"], None], clean: Clean) -> None:
         self.job_id, self.attempt = job.id, job.attempt
         self._progress: Progress | None = None
         self._log = bytearray()
+        self._before = 0
         self._on_change = on_change
         self._clean = clean
         self._lock = threading.Lock()
@@ -52,16 +58,18 @@ class Note:
             return
         with self._lock:
             self._log += data
-            if len(self._log) > LIVE_BYTES:
-                del self._log[:-LIVE_BYTES]
+            too_many = max(0, len(self._log) - LIVE_BYTES)
+            del self._log[:too_many]
+            self._before += too_many
         self._on_change(self)
 
     @property
     def live(self) -> LiveNote:
         """As it is now."""
         with self._lock:
-            log = bytes(self._log)
-        return LiveNote(self._progress, _storable(self._clean(log).decode(errors="replace")))
+            log, before = bytes(self._log), self._before
+        text = self._clean(log, before).decode(errors="replace")
+        return LiveNote(self._progress, _storable(text))
 
     def report(self) -> dict[str, object]:
         """What its record shall say of it; nothing if nothing was told."""
@@ -79,8 +87,8 @@ class Notes:
         """Called, by any thread, when there is something to tell and there was nothing before."""
 
     @contextmanager
-    def of(self, job: Job, clean: Callable[[bytes], bytes] = bytes) -> Iterator[Note]:
-        """The note of this attempt, while its code runs; `clean` takes secrets out of its log."""
+    def of(self, job: Job, clean: Clean = _as_it_is) -> Iterator[Note]:
+        """The note of this attempt, while its code runs."""
         note = Note(job, self._note_changed, clean)
         try:
             yield note

@@ -9,7 +9,7 @@ import html
 import json
 import re
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
@@ -101,18 +101,21 @@ class Revealed:
         return re.sub(any_of_them, HIDDEN.encode(), data, flags=re.IGNORECASE)
 
     def without_start(self, data: bytes) -> bytes:
-        """`data`, which was cut off, without the start of one at its end."""
-        cut = max((_overlap(data, form) for form in self._forms), default=0)
-        return data[: len(data) - cut]
+        """`data`, which was cut off, without the start of one at its end.
+
+        Before `without`, which would take a part of such a one for a whole one, and leave the rest.
+        """
+        return data[: _length_without_start(data.lower(), self._forms)]
 
     def without_end(self, data: bytes) -> bytes:
         """`data`, of which the front was cut off, without the end of one at its start."""
-        cut = max((_overlap(data[::-1], form[::-1]) for form in self._forms), default=0)
-        return data[cut:]
+        backwards = [form[::-1] for form in self._forms]
+        return data[len(data) - _length_without_start(data[::-1].lower(), backwards) :]
 
-    def without_cut(self, data: bytes) -> bytes:
-        """`data`, cut out of the middle, with none of them in it."""
-        return self.without(self.without_end(self.without_start(data)))
+    def without_cut(self, data: bytes, before: int) -> bytes:
+        """`data`, with none of them in it: `before` it there were so many bytes, more will come."""
+        data = self.without_start(data)
+        return self.without(self.without_end(data) if before else data)
 
     def without_in(self, text: str) -> str:
         """The same of text."""
@@ -159,10 +162,27 @@ def _looks(value: str) -> set[bytes]:
     return {plain, *(text.encode() for text in texts), *encoded, *unpadded}
 
 
+def _length_without_start(data: bytes, forms: Collection[bytes]) -> int:
+    """How long `data` is without the start of a form at its end.
+
+    That start may stand in a whole one, which goes with it: nobody would know the rest for one.
+    """
+    length = len(data) - max((_overlap(data, form) for form in forms), default=0)
+    while (begin := min((_across(data, length, form) for form in forms), default=length)) < length:
+        length = begin
+    return length
+
+
 def _overlap(data: bytes, form: bytes) -> int:
-    """How much of the start of `form`, in any letters, stands at the end of `data`."""
-    end = data[len(data) - min(len(data), len(form) - 1) :].lower()
+    """How much of the start of `form` stands at the end of `data`."""
+    end = data[len(data) - min(len(data), len(form) - 1) :]
     at = end.find(form[:1])
     while at >= 0 and not form.startswith(end[at:]):
         at = end.find(form[:1], at + 1)
     return len(end) - at if at >= 0 else 0
+
+
+def _across(data: bytes, at: int, form: bytes) -> int:
+    """Where a whole `form` begins that ends behind `at`; `at` if there is none."""
+    begin = data.find(form, max(0, at - len(form) + 1), at + len(form) - 1)
+    return at if begin < 0 else begin

@@ -20,7 +20,8 @@ from gateway.request_body import read_json_body
 from gateway.said_once import SAID_ONCE
 from pipeline import operator
 from pipeline.domain.job import Job
-from pipeline.ending import nudge, withdraw
+from pipeline.domain.states import FINAL_STATES
+from pipeline.ending import call_off, withdraw
 
 router = APIRouter(tags=["jobs"])
 
@@ -109,8 +110,7 @@ async def cancel_job(job_id: str, deps: Deps, request: Request) -> Response:
     is_meant = _meant(request, deps)
     job = await find_job(job_id, deps)
     cancelled = await operator.cancel(job.id, deps.store, deps.clock, is_meant, deps.live)
-    await nudge([cancelled], deps.queue)
-    await withdraw([cancelled], deps.queue)
+    await call_off(cancelled, deps.queue)
     return await _answer(cancelled, deps)
 
 
@@ -130,7 +130,8 @@ async def delete_job(job_id: str, deps: Deps, request: Request) -> Response:
     is_meant = _meant(request, deps)
     job = await find_job(job_id, deps)
     await operator.bury(job.id, deps.store, is_meant)
-    await withdraw([job], deps.queue)
+    if job.state not in FINAL_STATES:
+        await withdraw([job], deps.queue)
     return Response(status_code=204)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from pipeline.domain.job import Entry
+from pipeline.domain.states import State
 from pipeline.ending import withdraw
 from pipeline.ports import Chance, Clock, JobStore, LeaseQueue
 from pipeline.telemetry import DISPATCHED, EXPIRED
@@ -41,11 +42,18 @@ class Dispatcher:
             _count(entries)
 
     async def _expire(self) -> None:
+        """A Redis that hangs is waited for once a pass, not for every batch (H17)."""
+        is_heard = True
         while expired := await self._store.expire(_BATCH):
             EXPIRED.inc(len(expired))
-            await withdraw((await self._store.get_many(expired)).values(), self._queue)
+            is_heard = is_heard and await self._withdraw(expired)
             if len(expired) < _BATCH:
                 return
+
+    async def _withdraw(self, expired: Sequence[str]) -> bool:
+        """But for what somebody has redriven since."""
+        jobs = (await self._store.get_many(expired)).values()
+        return await withdraw((job for job in jobs if job.state is State.DEAD), self._queue)
 
 
 def _count(entries: Sequence[Entry]) -> None:

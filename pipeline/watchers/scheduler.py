@@ -22,7 +22,7 @@ from pipeline.domain.instants import whole_ms_up
 from pipeline.domain.job import Submission
 from pipeline.domain.priority import LOWEST
 from pipeline.domain.schedule import Overlap, Schedule
-from pipeline.ending import nudge, withdraw
+from pipeline.ending import call_off
 from pipeline.operator import cancel
 from pipeline.ports import (
     NOTHING_TOLD,
@@ -186,8 +186,7 @@ class Scheduler:
                 for job_id in earlier.get(advance.before.id, ()):
                     with suppress(NotFound, Conflict):  # it has ended by itself
                         cancelled = await cancel(job_id, self._jobs, self._clock, notes=self._notes)
-                        await nudge([cancelled], self._queue)
-                        await withdraw([cancelled], self._queue)
+                        await call_off(cancelled, self._queue)
 
     async def _decide_again(
         self, free: Sequence[Advance], earlier: Mapping[str, Sequence[str]], now: datetime

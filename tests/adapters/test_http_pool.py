@@ -101,6 +101,40 @@ async def test_what_comes_with_the_end_of_an_answer_is_none_to_the_next_request(
             assert success(await server.call(executors)).report["body"] == "own"
 
 
+@pytest.mark.parametrize("answer", [OWN, b"HTTP/1.1 204 No Content\r\n\r\n"])
+@pytest.mark.parametrize("length", [1, 12, 20, len(STRAY) - 6])
+async def test_an_answer_that_came_with_the_start_of_another_is_the_last_on_its_connection(
+    answer: bytes, length: int
+) -> None:
+    """The rest would come in the place of the next one."""
+
+    async def serve(server: Server, reader: Reader, writer: Writer) -> None:
+        for sent in (answer + STRAY[:length], STRAY[length:]):
+            await server.request(reader)
+            writer.write(sent)
+            await writer.drain()
+        await reader.read()
+
+    server = Server(serve)
+    async with server.running() as executors:
+        for _ in range(3):
+            success(await server.call(executors))
+        assert server.connections == server.requests == 3
+
+
+async def test_a_connection_on_which_all_is_quiet_is_used_again() -> None:
+    async def serve(server: Server, reader: Reader, writer: Writer) -> None:
+        while True:
+            await server.request(reader)
+            writer.write(OWN if server.requests % 2 else b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    server = Server(serve)
+    async with server.running() as executors:
+        for _ in range(6):
+            success(await server.call(executors))
+        assert (server.connections, server.requests) == (1, 6)
+
+
 @pytest.mark.parametrize(
     ("method", "answer"),
     [

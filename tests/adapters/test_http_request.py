@@ -169,6 +169,18 @@ async def test_a_receiver_that_repeats_the_secret_does_not_get_it_recorded(
     assert receiver.last.headers["X"] == WORD
 
 
+async def test_a_longer_secret_that_is_cut_off_is_not_taken_for_a_shorter_one(
+    receiver: Receiver,
+) -> None:
+    """Which would leave the rest of it."""
+    long = f"{WORD}-and-more"
+    text = "x" * (65_536 - len(long) + 1) + long * 2
+    receiver.answer = lambda: web.Response(text=text)
+    asked: dict[str, Any] = {"headers": {"X": ref("TOKEN"), "Y": ref("LONG")}}
+    ending = success(await call(receiver.url, secrets=SECRETS | {"LONG": long}, **asked))
+    assert ending.report["body"].strip("x") == ""
+
+
 # -- signature
 
 

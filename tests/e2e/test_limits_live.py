@@ -42,14 +42,14 @@ OWN = ("counted", "narrow")
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """Two workers and short leases: the reaper acts within seconds. One more for `OWN` queues."""
+    """Two workers and short leases: the reaper acts within seconds. Two more for `OWN` queues."""
     folder: Path = tmp_path_factory.mktemp("limits")
     (folder / "functions.py").write_text(FUNCTIONS)
     arguments = ("--concurrency", "8", "--import", "functions")
     queues = [f"--queue={queue}" for queue in OWN]
     with (
         up(folder, "--workers", "2", *arguments, DUEQ_LEASE_SECONDS="2") as running,
-        worker(running, *arguments, *queues),
+        worker(running, "--processes", "2", *arguments, *queues),
     ):
         yield running
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from pipeline import operator
 from pipeline.domain.errors import Unavailable, UnknownOutcome
 from pipeline.domain.execution import ErrorInfo, Failed, conclude
 from pipeline.domain.states import State
@@ -186,6 +187,30 @@ async def test_h17_expiry_does_not_wait_for_redis(world: World) -> None:
     with pytest.raises(Unavailable):
         await a_dispatcher(world).step()
     assert await world.state(expiring) is State.DEAD
+
+
+async def test_h17_expiry_waits_once_a_pass_for_a_redis_that_hangs(world: World) -> None:
+    """H17: with each batch, a call that is given up after seconds would be a hold-up."""
+    expires = (world.now + timedelta(seconds=5)).isoformat()
+    for _ in range(1001):
+        await world.stored(expires_at=expires, delay=3600)
+    world.clock.advance(6)
+    world.queue.go_down()
+    await a_dispatcher(world, queue=interposed(world.queue, "withdraw", before=die, call=2)).step()
+    assert (await world.store.counts())[State.DEAD] == 1001
+
+
+async def test_what_was_redriven_as_soon_as_it_had_expired_stays_in_redis(world: World) -> None:
+    job_id = await world.stored(expires_at=(world.now + timedelta(seconds=5)).isoformat())
+    world.clock.advance(6)
+
+    async def redrive() -> None:
+        await operator.redrive(job_id, world.store, world.queue)
+        await world.dispatched()
+
+    await a_dispatcher(world, store=interposed(world.store, "expire", after=redrive)).step()
+    assert await world.state(job_id) is State.QUEUED
+    assert world.is_waiting(job_id)
 
 
 @pytest.mark.parametrize("applied", [True, False])

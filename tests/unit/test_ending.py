@@ -1,5 +1,6 @@
 """Record, settle, acknowledge: in this order, by what stands, and repeatable anywhere."""
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
@@ -18,7 +19,7 @@ from pipeline.domain.execution import (
 )
 from pipeline.domain.job import Job
 from pipeline.domain.states import State
-from pipeline.ending import end
+from pipeline.ending import call_off, end
 from pipeline.ports import JobStore
 from tests.fakes.interposed import Died, die, interposed
 from tests.fakes.world import LEASE, World, lease_of
@@ -188,3 +189,15 @@ async def test_a_retry_in_an_hour_wakes_nobody(world: World) -> None:
 
 async def test_nothing_to_end_is_no_fault(world: World) -> None:
     assert await end_all(world, [], Succeeded()) == []
+
+
+async def test_a_redis_that_hangs_is_waited_for_once_when_a_job_is_called_off(world: World) -> None:
+    asked = asyncio.Event()
+
+    async def ask() -> None:
+        asked.set()
+
+    job = await world.running()
+    queue = interposed(world.queue, "withdraw", before=ask)
+    async with asyncio.timeout(5):
+        await call_off(job, interposed(queue, "nudge", before=asked.wait))

@@ -12,6 +12,7 @@ from pipeline.domain.execution import ErrorInfo, Failed, Succeeded
 from pipeline.domain.job import Entry
 from tests.builders import a_claim, an_execution
 from tests.fakes.clock import START, SeededChance
+from tests.fakes.interposed import die, interposed
 from tests.gateway_world import GatewayWorld, gateway_world
 
 OLD = SeededChance(7, born=START - timedelta(hours=1)).job_id()
@@ -342,6 +343,13 @@ async def test_a_deleted_job_is_gone_with_its_attempts(world: GatewayWorld) -> N
     assert (await world.until(request, timedelta(seconds=2.1))).status == 404
     assert (await world.get("/api/jobs")).json["items"] == []
     assert world.store.records == {}
+
+
+async def test_a_job_that_has_ended_is_deleted_without_a_word_to_redis(world: GatewayWorld) -> None:
+    job = await world.ended()
+    queue = interposed(world.queue, "withdraw", before=die)
+    world.app.state.deps = replace(world.app.state.deps, queue=queue)
+    assert (await world.delete(f"/api/jobs/{job.id}")).status == 204
 
 
 async def test_a_running_job_is_not_deleted(world: GatewayWorld) -> None:

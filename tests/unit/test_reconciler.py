@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from pipeline import operator
 from pipeline.domain.errors import Unavailable
 from pipeline.domain.execution import ErrorInfo, Failed, conclude
 from pipeline.domain.job import Job
+from pipeline.ending import withdraw
 from pipeline.ports import LeaseQueue
 from tests.fakes.interposed import Died, die, interposed
 from tests.fakes.job_store import FakeJobStore
@@ -306,6 +308,18 @@ async def test_every_few_minutes_all_is_checked_whatever_we_believe(world: World
     assert not world.is_waiting(job_id)
     await look_for(world, reconciler, 60)
     assert world.is_waiting(job_id)
+
+
+async def test_what_is_withdrawn_late_and_lives_again_is_put_back(world: World) -> None:
+    reconciler = await at_ease(world)
+    cancelled = await operator.cancel(await world.ready(), world.store, world.clock)
+    await operator.redrive(cancelled.id, world.store, world.queue)
+    await world.dispatched()
+    await look_for(world, reconciler, 9)
+    await withdraw([cancelled], world.queue)
+    assert not world.is_waiting(cancelled.id)
+    await look_for(world, reconciler, 1)
+    assert world.is_waiting(cancelled.id)
 
 
 async def test_any_number_of_reconcilers_do_the_same_once(world: World) -> None:

@@ -9,7 +9,7 @@ from pipeline.ports import LiveNote, Progress
 from tests.builders import a_job
 from tests.fakes.clock import ManualClock
 from tests.fakes.live_notes import FakeLiveNotes
-from workers.notes import Notes
+from workers.notes import LIVE_BYTES, Notes
 from workers.telling import Telling
 
 LEASE = timedelta(seconds=300)
@@ -35,6 +35,20 @@ async def test_what_is_told_is_seen_with_progress_and_log() -> None:
             note.line("hello")
             await world.clock.run(1)
             assert world.live.notes == {("j", 2): LiveNote(Progress(0.5, "half"), "hello\n")}
+
+
+def test_who_takes_secrets_out_is_told_how_much_came_before() -> None:
+    asked: list[int] = []
+
+    def clean(log: bytes, before: int) -> bytes:
+        asked.append(before)
+        return log
+
+    with World().notes.of(a_job(id="j"), clean) as note:
+        for _ in range(2):
+            note.write(b"x" * LIVE_BYTES)
+            assert len(note.live.log) == LIVE_BYTES
+    assert asked == [0, LIVE_BYTES]
 
 
 async def test_however_much_is_told_it_is_written_twice_a_second() -> None:

@@ -108,6 +108,20 @@ def test_its_start_is_cut_off_where_the_rest_was_not_read(data: bytes, expected:
     assert revealed("secret").without_start(data) == expected
 
 
+@pytest.mark.parametrize("value", ["passp", "abcabc", "aaaa"])
+def test_a_whole_one_at_a_cut_is_not_halved(value: str) -> None:
+    """Its end is its start over again, and its start its end."""
+    reveal, data = revealed(value), value.encode()
+    assert reveal.without_start(b"x " + data) == b"x "
+    assert reveal.without_end(data + b" x") == b" x"
+    assert reveal.without_cut(data + b" x " + data, 1) == b" x "
+
+
+def test_what_is_not_cut_off_at_its_front_keeps_it() -> None:
+    reveal = revealed("-----BEGIN KEY-----\nc2VjcmV0s\n-----END KEY-----")
+    assert reveal.without_cut(b"starting\n", 0) == b"starting\n"
+
+
 def test_what_was_not_looked_up_hides_nothing() -> None:
     reveal = Revealed(Secrets({"DUEQ_SECRET_A": "secret"}))
     assert reveal.without(b"secret") == reveal.without_start(b"secret") == b"secret"

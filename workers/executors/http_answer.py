@@ -74,10 +74,10 @@ class Answer:
 async def read_answer(response: aiohttp.ClientResponse, reveal: Revealed, now: datetime) -> Answer:
     """Reads as much of it as is kept; whoever goes on sending is hung up on."""
     body, is_truncated = await _read(response)
-    body = reveal.without(body)
     if is_truncated:
         response.close()  # the rest is not wanted: do not read it for the pool's sake
         body = reveal.without_start(body)
+    body = reveal.without(body)
     return Answer(
         status=response.status,
         reason=_CONTROL.sub("", reveal.without_in(storable(response.reason or ""))),

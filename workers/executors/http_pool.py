@@ -9,6 +9,7 @@ import asyncio
 import resource
 import select
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 
 import aiohttp
@@ -24,6 +25,7 @@ _IDLE = 4.0
 that is just being closed."""
 _MOST_IDLE = 1000
 _BLANK_LINE = b"\r\n\r\n"
+_NEXT = b"HTTP/1.1 204 next\r\n\r\n"
 _MOST_HEADS = 8
 """In one piece: those of interim answers and of the answer. A body of blank lines is not cut up."""
 
@@ -104,11 +106,22 @@ class _Wire(ResponseHandler):
 
     def is_quiet(self) -> bool:
         """Whether nothing has come, nor its end: what the loop has not read yet counts as well."""
-        if self.should_close or self.transport is None:
+        if self.should_close or self.transport is None or self._has_begun_another():
             return False
         news = select.poll()
         news.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
         return not news.poll(0)
+
+    def _has_begun_another(self) -> bool:
+        """Whether the start of one more answer came with the end of the last.
+
+        Only the parser knows. The next request gets a new one; this tells by what it makes of one.
+        """
+        if self._parser is not None:
+            with suppress(HttpProcessingError):
+                answers, _, _ = self._parser.feed_data(_NEXT)
+                return [answer.reason for answer, _ in answers] != ["next"]
+        return True
 
 
 def _wire(loop: asyncio.AbstractEventLoop) -> ResponseHandler:
