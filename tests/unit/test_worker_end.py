@@ -155,16 +155,16 @@ async def test_a_plain_function_past_its_timeout_keeps_its_slot_until_it_returns
         gate.wait(5)
 
     first = await world.submit(task="stubborn", timeout=0.01)
-    async with world.running(world.worker(concurrency=1)):
-        with capture_logs() as logs:
+    with capture_logs() as logs:
+        async with world.running(world.worker(concurrency=1)):
             await world.until(lambda: world.state(first) is State.PENDING)
-        assert "code.runs_on" in [log["event"] for log in logs]
-        second = await world.submit()
-        await world.let_run()
-        assert world.state(second) is State.QUEUED
+            second = await world.submit()
+            await world.let_run()
+            assert world.state(second) is State.QUEUED
 
-        gate.set()
-        await world.until(lambda: world.state(second) is State.SUCCEEDED)
+            gate.set()
+            await world.until(lambda: world.state(second) is State.SUCCEEDED)
+    assert "code.runs_on" in [log["event"] for log in logs]
 
 
 async def test_a_coroutine_that_will_not_be_cancelled_is_recorded_and_keeps_its_slot(
