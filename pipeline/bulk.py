@@ -28,7 +28,8 @@ from pipeline.ports import (
     LiveNotes,
 )
 
-_BATCH = 250
+_BATCH = 1_000
+_RUNNING = 250  # what one has told may be 64 KiB
 _COUNTED = 2_000
 _LOOKS = 20
 _MS = timedelta(milliseconds=1)
@@ -178,12 +179,14 @@ class Bulk:
         if changed:
             await self._withdraw_cancelled(job_ids)
         if changed < len(job_ids) and State.RUNNING in wanted.states:
-            changed += await self._cancel_running(wanted, job_ids)
+            for start in range(0, len(job_ids), _RUNNING):
+                part = job_ids[start : start + _RUNNING]
+                changed += await self._cancel_running(wanted, part)
         return changed
 
     async def _withdraw_cancelled(self, job_ids: Sequence[str]) -> None:
-        jobs = await self._store.get_many(job_ids)
-        await withdraw((job for job in jobs.values() if job.state is State.CANCELLED), self._queue)
+        places = await self._store.places(job_ids)
+        await withdraw((job for job in places if job.state is State.CANCELLED), self._queue)
 
     async def _cancel_running(self, wanted: JobFilter, job_ids: Sequence[str]) -> int:
         """By the record of the attempt. Where another stands, its job follows that: if it then
@@ -212,11 +215,12 @@ class Bulk:
         return changed
 
     async def _bury(self, wanted: JobFilter, job_ids: Sequence[str]) -> int:
-        jobs = await self._store.get_many(job_ids) if wanted.states & _WAITING else {}
-        waiting = {id: job for id, job in jobs.items() if job.state in _WAITING}
+        places = await self._store.places(job_ids) if wanted.states & _WAITING else []
+        waiting = {job.id: job for job in places if job.state in _WAITING}
         changed = await self._store.bury_many(job_ids, wanted)
-        left = await self._store.get_many(list(waiting)) if waiting else {}
-        await withdraw((job for id, job in waiting.items() if id not in left), self._queue)
+        for job in await self._store.places(list(waiting)) if waiting else []:
+            del waiting[job.id]
+        await withdraw(waiting.values(), self._queue)
         return changed
 
 

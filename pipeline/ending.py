@@ -16,7 +16,7 @@ from pipeline.domain.errors import Unavailable
 from pipeline.domain.execution import Execution
 from pipeline.domain.job import Job
 from pipeline.domain.states import TRANSITIONS, State
-from pipeline.ports import SOON, JobStore, Lease, LeaseQueue, LiveNotes
+from pipeline.ports import SOON, JobStore, Lease, LeaseQueue, LiveNotes, Place
 from pipeline.telemetry import log
 
 _log = log(__name__)
@@ -58,7 +58,7 @@ async def call_off(cancelled: Job, queue: LeaseQueue) -> None:
     await asyncio.gather(nudge([cancelled], queue), withdraw([cancelled], queue))
 
 
-async def withdraw(ended: Iterable[Job], queue: LeaseQueue) -> bool:
+async def withdraw(ended: Iterable[Job | Place], queue: LeaseQueue) -> bool:
     """Take these, of which nothing more shall run, out of where they wait. A hint, too: who leases
     one is refused its start, but a thousand of them hold up what is behind them at a limit.
     Whether Redis was there to hear it."""

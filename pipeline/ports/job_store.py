@@ -28,6 +28,15 @@ class Stored(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a job is, without what it holds."""
+
+    id: str
+    queue: str
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """What stands under an idempotency key: the fingerprint of its body, and its state."""
 
@@ -209,6 +218,10 @@ class JobStore(Protocol):
 
     async def get_many(self, job_ids: Sequence[str]) -> Mapping[str, Job]:
         """Those of these jobs that exist and are not buried."""
+        ...
+
+    async def places(self, job_ids: Sequence[str]) -> Sequence[Place]:
+        """Of those of these jobs that exist and are not buried."""
         ...
 
     async def standing(self, job_ids: Sequence[str]) -> Mapping[str, Standing]:

@@ -7,7 +7,7 @@ from pipeline.domain.execution import Execution
 from pipeline.domain.job import FIRST_INSTANT, Job
 from pipeline.domain.limits import Limit
 from pipeline.domain.states import VISIBLE_STATES, State
-from pipeline.ports import Position, Standing
+from pipeline.ports import Place, Position, Standing
 from pipeline.store import documents
 from pipeline.store.connect import Database, Document, translated
 from pipeline.store.job_query import in_states
@@ -32,6 +32,16 @@ class Reading:
                 {"_id": {"$in": list(job_ids)}, "state": in_states(VISIBLE_STATES)}
             )
             return {document["_id"]: documents.to_job(document) async for document in found}
+
+    async def places(self, job_ids: Sequence[str]) -> Sequence[Place]:
+        """Of those of these jobs that exist and are not buried."""
+        query = {"_id": {"$in": list(job_ids)}, "state": in_states(VISIBLE_STATES)}
+        with translated():
+            found = self._jobs.find(query, {"queue": 1, "state": 1})
+            return [
+                Place(document["_id"], document["queue"], State(document["state"]))
+                async for document in found
+            ]
 
     async def standing(self, job_ids: Sequence[str]) -> Mapping[str, Standing]:
         """What stands under these keys; a tombstone keeps the fingerprint of its job."""

@@ -52,8 +52,8 @@ class Dispatcher:
 
     async def _withdraw(self, expired: Sequence[str]) -> bool:
         """But for what somebody has redriven since."""
-        jobs = (await self._store.get_many(expired)).values()
-        return await withdraw((job for job in jobs if job.state is State.DEAD), self._queue)
+        places = await self._store.places(expired)
+        return await withdraw((job for job in places if job.state is State.DEAD), self._queue)
 
 
 def _count(entries: Sequence[Entry]) -> None:

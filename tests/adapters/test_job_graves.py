@@ -8,7 +8,7 @@ import pytest
 from pipeline.domain.execution import ErrorInfo, Failed, Succeeded, conclude
 from pipeline.domain.identity import fingerprint
 from pipeline.domain.states import State
-from pipeline.ports import JobFilter, Standing, Stored
+from pipeline.ports import JobFilter, Place, Standing, Stored
 from tests.builders import a_submission
 from tests.store_world import World, a_world
 
@@ -73,6 +73,20 @@ async def test_what_stands_under_a_key_is_told_of_the_buried_too(world: World) -
         waits.id: Standing(fingerprint(waits.body), State.QUEUED),
         buried.id: Standing(fingerprint(buried.body), State.BURIED),
     }
+
+
+async def test_where_jobs_are_is_told_of_those_that_are_there(world: World) -> None:
+    waits, cancelled = await world.queued(queue="eu"), await world.queued(queue="us")
+    runs, buried = (await world.started()).id, await world.queued()
+    assert await world.store.cancel_waiting(cancelled)
+    assert await world.store.bury(buried)
+    there = await world.store.places([waits, cancelled, runs, buried, "unknown"])
+    assert sorted(there, key=lambda place: place.state) == [
+        Place(cancelled, "us", State.CANCELLED),
+        Place(waits, "eu", State.QUEUED),
+        Place(runs, "default", State.RUNNING),
+    ]
+    assert await world.store.places([]) == []
 
 
 async def test_tombstones_go_when_they_are_old(world: World) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from pipeline.domain.execution import Execution
 from pipeline.domain.job import Job
 from pipeline.domain.states import State
-from pipeline.ports import JobFilter, JobIds, Page, Position, Standing
+from pipeline.ports import JobFilter, JobIds, Page, Place, Position, Standing
 from tests.fakes.faults import may_fail
 from tests.fakes.job_collections import JobCollections
 
@@ -21,6 +21,11 @@ class ReadJobs(JobCollections):
     @may_fail
     async def get_many(self, job_ids: Sequence[str]) -> Mapping[str, Job]:
         return {job_id: self.jobs[job_id] for job_id in job_ids if job_id in self.jobs}
+
+    @may_fail
+    async def places(self, job_ids: Sequence[str]) -> Sequence[Place]:
+        found = (await self.get_many(job_ids)).values()
+        return [Place(job.id, job.queue, job.state) for job in found]
 
     @may_fail
     async def standing(self, job_ids: Sequence[str]) -> Mapping[str, Standing]:

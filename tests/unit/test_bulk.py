@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pipeline import bulk as bulk_module
 from pipeline import operator
 from pipeline.bulk import Bulk, Tally
 from pipeline.domain.execution import ErrorInfo, Failed, Outcome, Succeeded
@@ -23,6 +24,12 @@ FATAL = Failed(ErrorInfo("Boom", "it broke"), retryable=False)
 EVERYTHING = JobFilter()
 NAMED = JobFilter(name="n")
 MANY = 1_000
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk_module, "_BATCH", 250)
+    monkeypatch.setattr(bulk_module, "_RUNNING", 2)
 
 
 @pytest.fixture
@@ -175,6 +182,17 @@ async def test_jobs_that_are_added_meanwhile_are_not_touched(world: World) -> No
     store = interposed(world.store, "cancel_waiting_many", before=add)
     assert await bulk(world, store).cancel(EVERYTHING, MANY) == Tally(300, 300, complete=True)
     assert await world.state(fresh[0]) is State.PENDING
+
+
+async def test_all_that_run_are_cancelled_in_one_look_though_a_few_at_a_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk_module, "_LOOKS", 2)  # the second finds nothing
+    ids = [(await world.running(f"lease-{number}")).id for number in range(5)]
+    assert await bulk(world).cancel(EVERYTHING, MANY) == Tally(5, 5, complete=True)
+    assert {await world.state(job_id) for job_id in ids} == {State.CANCELLED}
+    for job_id in ids:
+        assert len(await world.store.executions(job_id)) == 1
 
 
 async def test_a_call_on_more_than_fits_its_time_ends_and_says_so(world: World) -> None:
