@@ -36,7 +36,7 @@ check: _dev
     mypy pipeline gateway workers infra tests
     lint-imports
     python -m infra.reference --check
-    pytest tests/unit
+    pytest -n 2 --dist loadfile tests/unit
 
 # Format, and mend what the linter can mend
 fmt: _dev

@@ -9,8 +9,7 @@ nothing that is all along what was asked for: a page is read as it was at one in
 between leaves each job either as it was or moved; the same call again goes on.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -26,6 +25,7 @@ from pipeline.ports import (
     JobStore,
     LeaseQueue,
     LiveNotes,
+    Place,
 )
 
 _BATCH = 1_000
@@ -104,6 +104,8 @@ class Bulk:
         self._queue = queue
         self._clock = clock
         self._seconds = within.total_seconds()
+        self._is_heard = True
+        """Whether Redis was there for our last hint: one that hangs is waited for once a call."""
 
     async def count(self, event: Event, wanted: JobFilter, limit: int) -> Tally:
         """How many jobs `event` could happen to, up to `limit`; nothing is moved."""
@@ -127,7 +129,7 @@ class Bulk:
     async def _all(self, event: Event, wanted: JobFilter, limit: int, act: Act) -> Tally:
         narrowed = self._narrowed(event, wanted)
         progress = self._progress(limit)
-        is_over = False
+        self._is_heard, is_over = True, False
         for _ in range(_LOOKS):
             look = await self._look(narrowed, progress, act, _BATCH)
             is_over = look.complete and look.found == 0
@@ -177,16 +179,13 @@ class Bulk:
         if wanted.states - {State.RUNNING}:
             changed = await self._store.cancel_waiting_many(job_ids, wanted)
         if changed:
-            await self._withdraw_cancelled(job_ids)
+            places = await self._store.places(job_ids)
+            await self._withdraw(job for job in places if job.state is State.CANCELLED)
         if changed < len(job_ids) and State.RUNNING in wanted.states:
             for start in range(0, len(job_ids), _RUNNING):
                 part = job_ids[start : start + _RUNNING]
                 changed += await self._cancel_running(wanted, part)
         return changed
-
-    async def _withdraw_cancelled(self, job_ids: Sequence[str]) -> None:
-        places = await self._store.places(job_ids)
-        await withdraw((job for job in places if job.state is State.CANCELLED), self._queue)
 
     async def _cancel_running(self, wanted: JobFilter, job_ids: Sequence[str]) -> int:
         """By the record of the attempt. Where another stands, its job follows that: if it then
@@ -196,7 +195,7 @@ class Bulk:
             job for job in jobs.values() if job.state is State.RUNNING and wanted.covers(job)
         ]
         now = self._clock.now()
-        told = await told_by(running, self._notes)
+        told = await told_by(running, self._notes) if self._is_heard else {}
         records = [
             conclude(job, Cancelled(told.get(job.id, {})), finished_at=now, lot=0.0)
             for job in running
@@ -205,13 +204,16 @@ class Bulk:
             return 0
         standing = await self._store.record(records)
         await self._store.settle(standing)
-        await nudge(running, self._queue)
+        self._is_heard = self._is_heard and await nudge(running, self._queue)
         return sum(record.outcome is Outcome.CANCELLED for record in standing)
 
     async def _redrive(self, wanted: JobFilter, job_ids: Sequence[str]) -> int:
         changed = await self._store.redrive_many(job_ids, wanted)
-        with suppress(Unavailable):  # without Redis's help the dispatcher finds them at its poll
-            await self._queue.wake_dispatcher()
+        if self._is_heard:  # without Redis's help the dispatcher finds them at its poll
+            try:
+                await self._queue.wake_dispatcher()
+            except Unavailable:
+                self._is_heard = False
         return changed
 
     async def _bury(self, wanted: JobFilter, job_ids: Sequence[str]) -> int:
@@ -220,8 +222,11 @@ class Bulk:
         changed = await self._store.bury_many(job_ids, wanted)
         for job in await self._store.places(list(waiting)) if waiting else []:
             del waiting[job.id]
-        await withdraw(waiting.values(), self._queue)
+        await self._withdraw(waiting.values())
         return changed
+
+    async def _withdraw(self, ended: Iterable[Place]) -> None:
+        self._is_heard = self._is_heard and await withdraw(ended, self._queue)
 
 
 async def _nothing(_: JobFilter, __: Sequence[str]) -> int:

@@ -9,7 +9,6 @@ running: the reaper removes it. So every step may be repeated by anyone.
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 from pipeline.domain.errors import Unavailable
@@ -45,12 +44,15 @@ async def told_by(running: Sequence[Job], notes: LiveNotes) -> Mapping[str, dict
     return {job_id: note.report() for (job_id, _), note in told.items()}
 
 
-async def nudge(cancelled: Iterable[Job], queue: LeaseQueue) -> None:
+async def nudge(cancelled: Iterable[Job], queue: LeaseQueue) -> bool:
     """Tell the workers that run these to stop them now. A hint: without Redis's help each of them
-    notices with its next heartbeat."""
-    with suppress(Unavailable):
+    notices with its next heartbeat. Whether Redis was there to hear it."""
+    try:
         for worker in {job.worker for job in cancelled if job.worker is not None}:
             await queue.nudge(worker)
+    except Unavailable:
+        return False
+    return True
 
 
 async def call_off(cancelled: Job, queue: LeaseQueue) -> None:

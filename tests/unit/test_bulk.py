@@ -1,29 +1,25 @@
-"""The same for many jobs, while others start, end, change and add jobs."""
+"""The same for many jobs, while others add jobs, and without the help of Redis."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any
+from typing import cast
 
 import pytest
 
 from pipeline import bulk as bulk_module
 from pipeline import operator
 from pipeline.bulk import Bulk, Tally
-from pipeline.domain.execution import ErrorInfo, Failed, Outcome, Succeeded
+from pipeline.domain.errors import Unavailable
+from pipeline.domain.execution import Outcome, Succeeded
 from pipeline.domain.states import Event, State
-from pipeline.ports import JobFilter, JobStore, LiveNote
+from pipeline.ports import JobFilter, LeaseQueue, LiveNote, LiveNotes
+from tests.bulk_calls import EVERYTHING, FATAL, MANY, NAMED, bulk
 from tests.fakes.interposed import interposed
 from tests.fakes.live_notes import FakeLiveNotes
 from tests.fakes.world import World
 
 pytestmark = pytest.mark.unit
-
-BOOM = Failed(ErrorInfo("Boom", "it broke"))
-FATAL = Failed(ErrorInfo("Boom", "it broke"), retryable=False)
-EVERYTHING = JobFilter()
-NAMED = JobFilter(name="n")
-MANY = 1_000
 
 
 @pytest.fixture(autouse=True)
@@ -35,10 +31,6 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def world() -> World:
     return World()
-
-
-def bulk(world: World, store: JobStore | None = None) -> Bulk:
-    return Bulk(store or world.store, world.queue, world.clock, timedelta(seconds=20))
 
 
 async def one_in_each_state(world: World) -> dict[State, str]:
@@ -207,107 +199,6 @@ async def test_a_call_on_more_than_fits_its_time_ends_and_says_so(world: World) 
     assert (tally.changed, tally.complete) == (250, False)
 
 
-# -- races
-
-
-async def test_h9_a_job_that_starts_between_the_look_and_the_write_is_cancelled(
-    world: World,
-) -> None:
-    job_id = await world.ready()
-
-    async def start() -> None:
-        assert await world.run("l1")
-
-    store = interposed(world.store, "cancel_waiting_many", before=start)
-    assert await bulk(world, store).cancel(EVERYTHING, MANY) == Tally(1, 1, complete=True)
-    assert await world.state(job_id) is State.CANCELLED
-
-
-async def test_h9_a_failure_that_is_recorded_first_is_followed_and_then_cancelled(
-    world: World,
-) -> None:
-    job = await world.running(retry={"base": 60, "jitter": "none"})
-
-    async def fail() -> None:
-        await world.ended(job, BOOM)
-
-    store = interposed(world.store, "record", before=fail)
-    assert await bulk(world, store).cancel(EVERYTHING, MANY) == Tally(1, 1, complete=True)
-    assert await world.state(job.id) is State.CANCELLED
-    records = await world.store.executions(job.id)
-    assert [record.outcome for record in records] == [Outcome.FAILED]
-
-
-async def test_h9_a_job_that_passes_between_two_lists_is_found_at_the_next_look(
-    world: World,
-) -> None:
-    """MongoDB's lists of the states are read one after the other: what waits before its failure is
-    settled, what runs after it. The job is in neither."""
-    job = await world.running(retry={"base": 60, "jitter": "none"})
-    await world.stored(delay=60)
-
-    class Between:
-        """Shows what waits, then lets the running job go back, then would show what runs."""
-
-        def __init__(self) -> None:
-            self.first = True
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(world.store, name)
-
-        async def list_ids(self, wanted: JobFilter, limit: int, after: Any) -> Any:
-            if not self.first:
-                return await world.store.list_ids(wanted, limit, after)
-            self.first = False
-            waiting = JobFilter(states=frozenset({State.PENDING, State.QUEUED}))
-            found = await world.store.list_ids(waiting, limit, after)
-            await world.ended(job, BOOM)
-            return found
-
-    store: Any = Between()
-    assert await bulk(world, store).cancel(EVERYTHING, MANY) == Tally(2, 2, complete=True)
-    assert await world.state(job.id) is State.CANCELLED
-
-
-class Evasive:
-    """A job that runs whenever what waits is cancelled, and waits whenever what runs is."""
-
-    def __init__(self, world: World, times: int) -> None:
-        self._world = world
-        self._times = times
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._world.store, name)
-
-    async def cancel_waiting_many(self, job_ids: Sequence[str], wanted: JobFilter) -> int:
-        if self._times:
-            await self._world.dispatched()
-            assert await self._world.run(f"evasive-{self._times}")
-        return await self._world.store.cancel_waiting_many(job_ids, wanted)
-
-    async def get_many(self, job_ids: Sequence[str]) -> Any:
-        found = await self._world.store.get_many(job_ids)
-        if self._times:
-            self._times -= 1
-            (job,) = found.values()
-            await self._world.ended(job, BOOM)
-        return await self._world.store.get_many(job_ids)
-
-
-async def test_h9_nothing_is_left_that_was_and_still_is_what_was_asked_for(world: World) -> None:
-    """It evades a cancel again and again, and nothing else happens meanwhile."""
-    job_id = await world.ready(retry={"base": 0, "max_attempts": 1000})
-    store: Any = Evasive(world, times=5)
-    assert await bulk(world, store).cancel(EVERYTHING, MANY) == Tally(1, 1, complete=True)
-    assert await world.state(job_id) is State.CANCELLED
-
-
-async def test_what_evades_for_ever_is_told_not_waited_for(world: World) -> None:
-    await world.ready(retry={"base": 0, "max_attempts": 1000})
-    store: Any = Evasive(world, times=10_000)
-    assert await bulk(world, store).cancel(EVERYTHING, MANY) == Tally(1, 0, complete=False)
-
-
 async def test_a_limit_that_is_just_enough_is_no_reason_to_say_that_there_are_more(
     world: World,
 ) -> None:
@@ -318,68 +209,41 @@ async def test_a_limit_that_is_just_enough_is_no_reason_to_say_that_there_are_mo
     assert await bulk(world).cancel(EVERYTHING, 7) == Tally(7, 7, complete=True)
 
 
-async def test_a_success_that_is_recorded_first_stands_and_is_told(world: World) -> None:
-    job = await world.running()
-
-    async def succeed() -> None:
-        await world.ended(job, Succeeded())
-
-    store = interposed(world.store, "record", before=succeed)
-    tally = await bulk(world, store).cancel(EVERYTHING, MANY)
-    assert (tally, tally.unchanged) == (Tally(1, 0, complete=True), 1)
-    assert await world.state(job.id) is State.SUCCEEDED
-
-
-async def test_a_job_changed_into_another_is_left_alone(world: World) -> None:
-    """Found by its name; renamed before the write. Whoever renamed it wants it run."""
-    job_id = await world.stored(name="n", delay=60)
-
-    async def rename() -> None:
-        await operator.change(job_id, {"name": "other"}, world.store, world.queue, world.clock)
-
-    store = interposed(world.store, "cancel_waiting_many", before=rename)
-    assert await bulk(world, store).cancel(NAMED, MANY) == Tally(1, 0, complete=True)
-    assert await world.state(job_id) is State.PENDING
-
-
-async def test_a_running_job_changed_into_another_between_is_left_alone(world: World) -> None:
-    job_id = await world.ready(name="n")
-
-    async def rename_and_start() -> None:
-        await operator.change(job_id, {"name": "other"}, world.store, world.queue, world.clock)
-        await world.dispatched()
-        assert await world.run("l1")
-
-    store = interposed(world.store, "cancel_waiting_many", before=rename_and_start)
-    assert await bulk(world, store).cancel(NAMED, MANY) == Tally(1, 0, complete=True)
-    assert await world.state(job_id) is State.RUNNING
-
-
-async def test_a_job_that_starts_under_a_bulk_delete_is_not_deleted(world: World) -> None:
-    job_id = await world.ready()
-
-    async def start() -> None:
-        assert await world.run("l1")
-
-    store = interposed(world.store, "bury_many", before=start)
-    assert await bulk(world, store).bury(EVERYTHING, MANY) == Tally(1, 0, complete=True)
-    assert await world.state(job_id) is State.RUNNING
-
-
-async def test_a_cancel_and_a_retry_of_the_same_jobs_leave_each_in_one_state(world: World) -> None:
-    ids = [await world.stored(delay=60) for _ in range(3)]
-
-    async def retry() -> None:
-        await bulk(world).redrive(EVERYTHING, MANY)
-
-    store = interposed(world.store, "cancel_waiting_many", after=retry)
-    tally = await bulk(world, store).cancel(EVERYTHING, MANY)
-    assert (tally.matched, tally.changed) == (3, 3)
-    assert {await world.state(job_id) for job_id in ids} == {State.CANCELLED}
-
-
 async def test_a_bulk_retry_works_without_redis(world: World) -> None:
     job_id = await world.stored()
     await world.store.cancel_waiting(job_id)
     world.queue.go_down()
     assert (await bulk(world).redrive(EVERYTHING, MANY)).changed == 1
+
+
+class Hanging:
+    """A Redis that takes its time, and then has not answered."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[None]]:
+        async def hang(*_: object) -> None:
+            self._world.clock.advance(10)
+            raise Unavailable("Redis", "no answer in time")
+
+        return hang
+
+
+@pytest.mark.parametrize("act", ["cancel", "redrive", "bury"])
+async def test_a_redis_that_hangs_is_waited_for_once_not_for_every_batch(
+    world: World, act: str
+) -> None:
+    """Else a call would end with its time, not with its jobs."""
+    for number in range(5):
+        await world.running(f"lease-{number}")
+    for _ in range(600):
+        await world.stored(delay=60)
+    if act == "redrive":
+        await bulk(world).cancel(EVERYTHING, MANY)
+    began, queue = world.now, cast("LeaseQueue", Hanging(world))
+    notes = cast("LiveNotes", queue)
+    many = Bulk(world.store, queue, world.clock, timedelta(seconds=20), notes)
+    jobs = 600 if act == "bury" else 605
+    assert await getattr(many, act)(EVERYTHING, MANY) == Tally(jobs, jobs, complete=True)
+    assert world.now - began == timedelta(seconds=10)
