@@ -75,14 +75,15 @@ class Reading:
     async def counts(self) -> Mapping[State, int]:
         """Exact where an index counts; succeeded is the rest of the estimated whole.
 
-        The whole is what is there by now, its parts are what a majority has. So the parts are
-        counted causally after the whole: a job that is just being inserted must not be in the whole
-        and in no part.
+        The whole is what is there by now, also of inserts under way; its parts are what a majority
+        has. A job that is just being inserted must not be in the whole and in no part. So the parts
+        are counted after all that MongoDB had given a time to when it had counted the whole.
         """
         counts: dict[State, int] = {}
         with translated():
             async with await self._jobs.database.client.start_session() as session:
                 whole = await self._jobs.database.command("count", self._jobs.name, session=session)
+                session.advance_operation_time(whole["$clusterTime"]["clusterTime"])
                 grave = {"buried_at": {"$exists": True}}
                 buried = await self._jobs.count_documents(grave, session=session)
                 for state in sorted(VISIBLE_STATES - {State.SUCCEEDED}):
@@ -135,7 +136,7 @@ class Reading:
             return {doc["_id"]: Limit.model_validate(doc["limit"]) async for doc in found}
 
     async def active_queues(self) -> frozenset[str]:
-        """Queues that ever had a job, and paused ones."""
+        """Queues that ever had a job, a pause or a limit."""
         with translated():
             found = self._queues.find({}, {"_id": 1})
             return frozenset([document["_id"] async for document in found])

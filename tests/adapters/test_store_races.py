@@ -1,5 +1,6 @@
 """Interleavings inside MongoDB's store, where the fake has one step and the real one has two."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 
@@ -117,7 +118,29 @@ async def test_a_job_that_is_being_inserted_is_never_counted_as_one_that_succeed
         jobs = client.get_default_database()["jobs"].with_options(
             write_concern=pymongo.WriteConcern(w=1, j=False)
         )
-        for number in range(100):
+        for number in range(20):
             jobs.insert_one({"_id": str(number), "state": State.PENDING.value})
             seen.add((await store.counts())[State.SUCCEEDED])
+    assert seen == {0}
+
+
+async def test_nor_is_one_of_a_batch_of_which_some_are_written_and_none_is_there_yet(
+    store: HeldUp, mongo_url: str
+) -> None:
+    with pymongo.MongoClient[Document](mongo_url) as client:
+        jobs = client.get_default_database()["jobs"]
+
+        def insert(name: int) -> None:
+            for number in range(40):
+                ids = (f"{name}-{number}-{place}" for place in range(100))
+                jobs.insert_many([
+                    {"_id": job_id, "state": State.PENDING.value, "filler": 3000 * "x"}
+                    for job_id in ids
+                ])  # fmt: skip
+
+        inserts = asyncio.gather(*(asyncio.to_thread(insert, name) for name in range(6)))
+        seen = set()
+        while not inserts.done():
+            seen.add((await store.counts())[State.SUCCEEDED])
+        await inserts
     assert seen == {0}
