@@ -89,7 +89,6 @@ def _route(app: FastAPI, submit: Submit, deps: GatewayDeps) -> None:
     app.include_router(schedules.router, prefix="/api")
     app.include_router(schedule_times.router, prefix="/api")
     app.include_router(queues.router, prefix="/api")
-    app.include_router(queues.workers, prefix="/api")
     app.include_router(workers.router, prefix="/api")
     app.include_router(health.router)
     app.include_router(description.router)
@@ -97,7 +96,6 @@ def _route(app: FastAPI, submit: Submit, deps: GatewayDeps) -> None:
     app.include_router(jobs.router, include_in_schema=False)
     app.include_router(attempts.router, include_in_schema=False)
     app.include_router(bulk.router, include_in_schema=False)
-    app.include_router(queues.workers, include_in_schema=False)
     app.include_router(workers.router, include_in_schema=False)
     generate = app.openapi
 

@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 
 from gateway.deps import Deps
 from gateway.request_body import read_body
-from pipeline.domain.body import read_json
+from pipeline.domain.body import escaped, read_json
 from pipeline.domain.errors import Flaw, Rejected
 
 
@@ -24,11 +24,7 @@ async def _takes_nothing(deps: Deps, request: Request) -> None:
 def _fields(body: Any) -> list[Flaw]:
     if not isinstance(body, dict):
         return [Flaw("", "this call takes no body, or an empty object")]
-    return [Flaw(f"/{_escaped(name)}", "is not a field: this call takes none") for name in body]
-
-
-def _escaped(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")
+    return [Flaw(f"/{escaped(name)}", "is not a field: this call takes none") for name in body]
 
 
 TAKES_NOTHING = [Depends(_takes_nothing)]

@@ -2,15 +2,13 @@
 
 import base64
 import binascii
-from datetime import datetime
 
 from pipeline.domain.errors import Flaw, Rejected
 from pipeline.domain.instants import from_ms, to_ms
+from pipeline.ports import Position
 
-After = tuple[datetime, str]
 
-
-def write_cursor(after: After | None) -> str | None:
+def write_cursor(after: Position | None) -> str | None:
     """The `next_cursor` of a page."""
     if after is None:
         return None
@@ -18,7 +16,7 @@ def write_cursor(after: After | None) -> str | None:
     return base64.urlsafe_b64encode(f"{to_ms(created_at)}/{job_id}".encode()).decode().rstrip("=")
 
 
-def read_cursor(cursor: str | None) -> After | None:
+def read_cursor(cursor: str | None) -> Position | None:
     """Raises `Rejected` for a word that we did not write."""
     if cursor is None:
         return None

@@ -1,4 +1,4 @@
-"""The job of a path, and what it tells while it runs."""
+"""The job of a path, the record of one of its attempts, and what it tells while it runs."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -7,6 +7,7 @@ from gateway.deps import GatewayDeps
 from gateway.path_id import canonical
 from gateway.patience import appears
 from pipeline.domain.errors import NotFound, Unavailable
+from pipeline.domain.execution import Execution
 from pipeline.domain.identity import born_at
 from pipeline.domain.job import Job
 from pipeline.domain.states import State
@@ -28,6 +29,14 @@ def _is_young(job_id: str, deps: GatewayDeps) -> bool:
     minutes away from MongoDB's, which is what `Clock` tells (R11)."""
     born, now = born_at(job_id), born_at(deps.chance.job_id())
     return born is not None and now is not None and abs(now - born) < deps.limits.young
+
+
+async def find_record(job_id: str, attempt: int, deps: GatewayDeps) -> Execution | None:
+    """How this attempt ended; None while it has not. They are numbered from 1."""
+    if attempt == 0:
+        return None
+    name = (job_id, attempt)
+    return (await deps.store.executions_by_id([name])).get(name)
 
 
 def running_attempt(job: Job) -> int | None:

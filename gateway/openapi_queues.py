@@ -27,6 +27,7 @@ _QUEUE = {
 }
 _SHOWN = {
     **_QUEUE,
+    "workers": 2,
     "limits": {
         "concurrency": 4,
         "rate": {"count": 10, "per": 1.0},
@@ -138,7 +139,7 @@ def _shown(queue: Schema) -> Schema:
     )  # fmt: skip
     limits = obj(concurrency=maybe(whole), rate=maybe(rate), waits_for=maybe(text))
     more = {"limits": limits, "waiting_keys": array(key), "sick_targets": array(target)}
-    return obj(**queue["properties"], **more)
+    return obj(**queue["properties"], workers=whole, **more)
 
 
 def _patch() -> Schema:

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from pipeline.domain.body import flaws_of
 from pipeline.domain.errors import Flaw, Rejected
-from pipeline.domain.limits import Limit, reached
+from pipeline.domain.limits import Limit, next_token, reached
 from pipeline.domain.merge_patch import merged
 from pipeline.ports import KeyView, QueueView, Room
 
@@ -48,4 +48,4 @@ def _waits_for(room: Room, running: int, most: int | None) -> str | None:
         return reached(running, most)
     if room.token_in is None:
         return None
-    return f"rate: next token in {room.token_in.total_seconds():.1f} s"
+    return f"rate: {next_token(room.token_in)}"

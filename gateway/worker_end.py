@@ -8,11 +8,13 @@ the record that stands decides. A result for an attempt that has another record 
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 from gateway.deps import GatewayDeps
+from gateway.found_job import find_record
 from gateway.worker_calls import HeartbeatCall, LogCall, ResultCall
-from gateway.worker_named import heard, lease_of
+from gateway.worker_named import beat_of, heard
 from pipeline import ending
 from pipeline.domain.errors import Conflict, NotFound, Unavailable
 from pipeline.domain.execution import Ending, ErrorInfo, Execution, Outcome, TimedOut, conclude
@@ -61,7 +63,7 @@ async def _kept(worker: str, asked: Sequence[Attempt], deps: GatewayDeps) -> fro
     await _time_out(late, deps)
     late_ids = {job.id for job in late}
     kept = frozenset(one for one in running if one.job_id in jobs and one.job_id not in late_ids)
-    await deps.queue.extend([lease_of(jobs[one.job_id]) for one in kept], deps.lease)
+    await deps.queue.extend([Lease.of(jobs[one.job_id]) for one in kept], deps.lease)
     own = [one.lease_id for one in kept if jobs[one.job_id].worker == worker]
     await deps.http_workers.runs(worker, own, (), deps.lease)
     # A result that came while we asked has given its lease up: it must not have one again.
@@ -82,14 +84,14 @@ def _is_late(job: Job | None, deps: GatewayDeps) -> bool:
     """Its timeout is over, and a beat for the worker to say so itself."""
     if job is None or job.started_at is None:
         return False
-    ran = (deps.clock.now() - job.started_at).total_seconds()
-    return ran > job.spec.timeout + deps.lease.total_seconds() / 3
+    ran = deps.clock.now() - job.started_at
+    return ran > timedelta(seconds=job.spec.timeout) + beat_of(deps)
 
 
 async def _time_out(jobs: Sequence[Job], deps: GatewayDeps) -> None:
     for job in jobs:
         text = f"it ran for longer than {job.spec.timeout:g} s, and its worker did not stop it"
-        report = await _report(_attempt_of(job), deps)
+        report = await _report(Attempt.of(job), deps)
         await _end(job, TimedOut(ErrorInfo("timeout", text), report), deps)
 
 
@@ -125,7 +127,7 @@ async def finish(job_id: str, call: ResultCall, deps: GatewayDeps) -> Execution:
     attempt = Attempt(job_id, call.attempt, call.lease)
     offered = call.ending(await _report(attempt, deps))
     expected = conclude(job, offered, finished_at=deps.clock.now(), lot=0.0).outcome
-    stands = await _end(job, offered, deps) if _runs(job, attempt) else await _record(attempt, deps)
+    stands = await _standing(job, attempt, offered, deps)
     if stands is None or stands.lease_id != call.lease:
         raise _refused(attempt, call.outcome, stands)
     await _free_place(stands, deps)
@@ -133,6 +135,15 @@ async def finish(job_id: str, call: ResultCall, deps: GatewayDeps) -> Execution:
         await _note_late(stands, expected, deps)
         raise _refused(attempt, call.outcome, stands)
     return stands
+
+
+async def _standing(
+    job: Job, attempt: Attempt, offered: Ending, deps: GatewayDeps
+) -> Execution | None:
+    """The record of an attempt that runs, made of what is offered; else the one that there is."""
+    if _runs(job, attempt):
+        return await _end(job, offered, deps)
+    return await find_record(job.id, attempt.attempt, deps)
 
 
 async def _note_late(stands: Execution, outcome: Outcome, deps: GatewayDeps) -> None:
@@ -150,24 +161,15 @@ async def _free_place(stands: Execution, deps: GatewayDeps) -> None:
 
 
 def _runs(job: Job, attempt: Attempt) -> bool:
-    return job.state is State.RUNNING and _attempt_of(job) == attempt
-
-
-def _attempt_of(job: Job) -> Attempt:
-    return Attempt(job.id, job.attempt, job.lease_id or "")
+    return job.state is State.RUNNING and Attempt.of(job) == attempt
 
 
 async def _end(job: Job, how: Ending, deps: GatewayDeps) -> Execution:
     execution = conclude(job, how, finished_at=deps.clock.now(), lot=deps.chance.lot())
-    (stands,) = await ending.end([execution], [lease_of(job)], deps.store, deps.queue)
+    (stands,) = await ending.end([execution], [Lease.of(job)], deps.store, deps.queue)
     if stands.outcome is execution.outcome:
         ENDED.labels(job.queue, stands.outcome).inc()
     return stands
-
-
-async def _record(attempt: Attempt, deps: GatewayDeps) -> Execution | None:
-    name = (attempt.job_id, attempt.attempt)
-    return (await deps.store.executions_by_id([name])).get(name)
 
 
 async def _report(attempt: Attempt, deps: GatewayDeps) -> dict[str, Any]:

@@ -9,17 +9,17 @@ A promise takes one of the places that its worker has (`concurrency`), for a lea
 runs as many jobs as he said is given none until one of them has ended.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from math import inf
 
 from gateway.deps import GatewayDeps
 from gateway.worker_bells import Bells, Waiter
-from gateway.worker_named import heard, lease_of
+from gateway.worker_named import beat_of, heard
 from pipeline.domain.job import Job
-from pipeline.domain.queue_share import read_share
-from pipeline.domain.states import State
+from pipeline.domain.pauses import half_to_all
+from pipeline.domain.queue_share import read_weights
 from pipeline.ports import Claim, Clock, Grant, Lease, Promise, WorkerView
 from pipeline.telemetry import GHOSTS, LEASED, STARTED
 
@@ -66,7 +66,7 @@ async def _wait(
 ) -> Job | None:
     """Look, then wait for a ring, the next due time or a look for safety; and say now and then
     that the worker is alive."""
-    clock, beat = deps.clock, deps.lease.total_seconds() / 3
+    clock, beat = deps.clock, beat_of(deps).total_seconds()
     heard_at = clock.monotonic()
     deadline = heard_at + request.wait
     while not await is_gone():
@@ -118,7 +118,7 @@ async def _look(request: Request, worker: WorkerView, waiter: Waiter, deps: Gate
     if await deps.http_workers.runs(worker.id, (), (), deps.lease) >= worker.concurrency:
         return await _look_of_full(waiter, deps)
     await waiter.attend(worker.queues if request.wait else ())
-    again_at = deps.clock.monotonic() + _POLL * (1 + deps.chance.lot()) / 2
+    again_at = deps.clock.monotonic() + half_to_all(_POLL, deps.chance.lot())
     for queue in _in_turn(worker, deps):
         waiter.looks_at(queue)
         promise, due_at = await _lease(queue, request, deps)
@@ -143,16 +143,11 @@ async def _look_of_full(waiter: Waiter, deps: GatewayDeps) -> _Looked:
 
 def _in_turn(worker: WorkerView, deps: GatewayDeps) -> list[str]:
     """Its queues, by lot: one of weight 3 is three times as often before one of weight 1."""
-    weights = _weights_of(worker.extra)
+    weights = read_weights(worker.extra)
     return sorted(
         worker.queues, key=lambda name: deps.chance.lot() ** (1 / weights.get(name, 1)),
         reverse=True,
     )  # fmt: skip
-
-
-def _weights_of(extra: Mapping[str, str]) -> dict[str, int]:
-    told = extra.get("weights", "")
-    return dict(read_share(each) for each in told.split(",") if each)
 
 
 async def _lease(queue: str, request: Request, deps: GatewayDeps) -> tuple[Promise | None, float]:
@@ -207,7 +202,7 @@ async def _start(promise: Promise, deps: GatewayDeps) -> Job | None:
     if not won:
         return None
     (job,) = won
-    await deps.queue.extend([lease_of(job)], deps.lease)
+    await deps.queue.extend([Lease.of(job)], deps.lease)
     STARTED.labels(promise.queue).inc()
     return job
 
@@ -223,8 +218,7 @@ async def _return(promise: Promise, deps: GatewayDeps) -> None:
 
 
 def _waits(job: Job, queue: str, now: datetime) -> bool:
-    is_expired = job.expires_at is not None and job.expires_at <= now
-    return job.state is State.QUEUED and job.queue == queue and not is_expired
+    return job.is_queued_in(queue) and not job.is_expired(now)
 
 
 def _until_next(grant: Grant) -> float:

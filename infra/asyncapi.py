@@ -143,6 +143,10 @@ def _operation(action: str, channel: str, summary: str) -> Node:
 
 
 def _messages() -> Node:
+    return _messages_in() | _messages_out()
+
+
+def _messages_in() -> Node:
     return {
         "job": _message(
             "One job. `message_id`, if set, is its idempotency key; `reply_to` is answered. "
@@ -167,6 +171,11 @@ def _messages() -> Node:
             "headers": schema("DelayHeaders"),
             "payload": {"type": "string", "format": "binary", "maxLength": MAX_DELAYED_BYTES},
         },
+    }
+
+
+def _messages_out() -> Node:
+    return {
         "event": {
             **_message("A state change of a job.", schema("EventBody")),
             "headers": schema("EventHeaders"),

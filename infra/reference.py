@@ -15,7 +15,7 @@ from infra.asyncapi import document
 from infra.settings import variable
 from pipeline.clock import StoreClock, SystemChance
 from pipeline.config import Settings
-from pipeline.domain.states import TRANSITIONS, VISIBLE_STATES, State
+from pipeline.domain.states import FIRST_STATES, TRANSITIONS, VISIBLE_STATES
 from pipeline.queue.keys import EVERY_KEY
 from pipeline.telemetry import REGISTRY
 
@@ -60,7 +60,7 @@ def states() -> str:
         for (before, event), after in TRANSITIONS.items()
         if {before, after} <= VISIBLE_STATES
     )
-    firsts = "\n".join(f"    [*] --> {state}" for state in (State.PENDING, State.QUEUED))
+    firsts = "\n".join(f"    [*] --> {state}" for state in sorted(FIRST_STATES))
     drawing = f"```mermaid\nstateDiagram-v2\n{firsts}\n{drawn}\n```\n"
     note = (
         "`buried` is a deleted job: a tombstone, hidden from every list, kept for a day, so that\n"

@@ -1,7 +1,7 @@
 """The effective settings of a process: environment, then the `dueq up` beside it, then defaults.
 
 `dueq up` writes the URLs of its servers into `.dueq/urls.json`. A command started in the same
-folder reads them, but only when no URL is set in the environment: half of one system and half of
+folder reads them, unless a URL in the environment names another system: half of one and half of
 another is never what anybody wants.
 """
 
@@ -32,14 +32,14 @@ def load_settings(home: Path = HOME, environment: Mapping[str, str] = os.environ
 
 
 def urls_beside(home: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """What a running `dueq up` wrote; nothing when the environment names a server itself."""
-    if any(variable(field) in environment for field in URL_FIELDS):
-        return {}
+    """What a running `dueq up` wrote; nothing when the environment names a server of another."""
     try:
         written = json.loads((home / URLS_FILE).read_text())
     except (OSError, ValueError):
         return {}
-    return {field: str(written[field]) for field in URL_FIELDS if field in written}
+    urls = {field: str(written[field]) for field in URL_FIELDS if field in written}
+    named = {f: environment[variable(f)] for f in URL_FIELDS if variable(f) in environment}
+    return urls if named.items() <= urls.items() else {}
 
 
 def variable(field: str) -> str:

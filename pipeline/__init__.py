@@ -24,6 +24,7 @@ the reaper ends what a vanished worker left (R9), the reconciler makes Redis mat
 the dispatcher ends what expired (R14). Nobody is the leader (R12); Redis may be lost at any moment.
 
 `domain` is pure; `ports` is the table of contents; `broker`, `store` and `queue` are the only ones
-to import a driver; `ingest`, `watchers` and `operator` are the stages and talk to ports alone.
+to import a driver; `ingest` and `watchers` are the stages, and what people ask for goes through
+`operator`, `bulk` and `owner`: all of these talk to ports alone.
 The rules R1-R14 and what survives which crash: docs/explanation/protocol.md.
 """

@@ -19,6 +19,7 @@ from pydantic_core import to_json
 from pipeline.arrival import announce
 from pipeline.domain.envelope import ACCEPTED_KEY
 from pipeline.domain.errors import Flaw, Rejected, Unavailable
+from pipeline.domain.pauses import growing, half_to_all
 from pipeline.intake import Bad, Good, Read, parked, read_delivery, wants_reply
 from pipeline.ports import Chance, Clock, Delivery, JobStore, LeaseQueue, Mailbox, Stored
 from pipeline.telemetry import INGESTED, PARKED, log
@@ -26,7 +27,7 @@ from pipeline.telemetry import INGESTED, PARKED, log
 _DELIVERIES = 100
 _INSERT = 1000
 _SUSPECT_AFTER = 5
-_LONGEST_PAUSE = 5.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.4, 5.0
 
 _log = log(__name__)
 
@@ -65,9 +66,8 @@ class Ingest:
     async def _stand_back(self, error: Exception) -> None:
         """Give back once and pause, longer each time, so that nothing is delivered in circles."""
         self._failures += 1
-        pause = min(_LONGEST_PAUSE, 0.2 * 2.0 ** min(self._failures, 10)) * (
-            0.5 + self._chance.lot() / 2
-        )
+        whole = growing(self._failures, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE)
+        pause = half_to_all(whole, self._chance.lot())
         _log.warning("ingest.failed", error=str(error), next=f"tries again in {pause:.1f} s")
         with suppress(Unavailable):  # is RabbitMQ itself away, then all is given back already
             await self._mailbox.give_back()

@@ -23,7 +23,7 @@ from pipeline.domain.body import (
     parse_json,
     read_spec,
 )
-from pipeline.domain.cloudevents import Event, binary_attributes, key_of_binary, read_event
+from pipeline.domain.cloudevents import CloudEvent, binary_attributes, key_of_binary, read_event
 from pipeline.domain.delayed import DELAY_EXCHANGE, read_delayed
 from pipeline.domain.envelope import ACCEPTED_KEY, MAX_BYTES, encode_element, read_accepted
 from pipeline.domain.errors import Flaw, Rejected
@@ -125,13 +125,13 @@ def _check_message(delivery: Delivery) -> None:
         raise Rejected("malformed", Flaw("/properties/message_id", "is not UTF-8"))
 
 
-def _binary_event(delivery: Delivery, value: Any) -> Event:
+def _binary_event(delivery: Delivery, value: Any) -> CloudEvent:
     """A body that is the data; without the headers of an event just a body."""
     try:
         attributes = binary_attributes(dict(read_headers(delivery.properties)))
     except Unreadable as error:
         raise Rejected("malformed", Flaw("/headers", str(error))) from None
-    return Event(key_of_binary(attributes) if attributes else None, value, "")
+    return CloudEvent(key_of_binary(attributes) if attributes else None, value, "")
 
 
 def _elements(value: Any) -> list[Any]:
@@ -156,7 +156,7 @@ def _read_own(delivery: Delivery, value: Any) -> Iterator[Read]:
             yield Good(delivery, index, submission, remains)
 
 
-def _read_data(delivery: Delivery, event: Event, stamp: "_Stamp") -> Iterator[Read]:
+def _read_data(delivery: Delivery, event: CloudEvent, stamp: "_Stamp") -> Iterator[Read]:
     """A lone job is parked as it came, event and all; an element of an array alone, under the name
     that it has in the array."""
     message_id = delivery.message_id or None

@@ -13,6 +13,7 @@ from pipeline.domain.errors import Conflict, NotFound, Outdated, Unavailable
 from pipeline.domain.execution import Cancelled, conclude
 from pipeline.domain.job import Job
 from pipeline.domain.job_change import changed
+from pipeline.domain.pauses import growing
 from pipeline.domain.states import FINAL_STATES, Event, State, sources_of
 from pipeline.ending import told_by
 from pipeline.ports import NOTHING_TOLD, SOON, Clock, JobStore, LeaseQueue, LiveNotes
@@ -186,7 +187,8 @@ def _check_moved(read: Job | None, event: Event) -> None:
 
 async def _pause_before(look: int, clock: Clock) -> None:
     if look >= _AT_ONCE:
-        await clock.sleep(min(_FIRST_PAUSE * 2.0 ** (look - _AT_ONCE), _LONGEST_PAUSE))
+        failures = look - _AT_ONCE + 1
+        await clock.sleep(growing(failures, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE))
 
 
 async def _existing(job_id: str, store: JobStore) -> Job:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aio_pika
@@ -46,3 +47,32 @@ def executors_of(targets: RabbitTargets, secrets: Secrets) -> Executors:
 
 async def publish(executors: Executors, **fields: Any) -> Ending:
     return await executors.run(a_job(body={"amqp": fields}, id="the-job", attempt=3))
+
+
+class Partner:
+    """Another vhost with a queue `orders`; the secret that names it is a file."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url = url
+        self.folder = folder
+        self.secret = {"secret": "PARTNER"}
+
+    def become(self, url: str, name: str = "PARTNER") -> None:
+        """The secret is this URL from now on."""
+        (self.folder / name).write_text(f"{url}\n")
+
+    async def orders(self) -> list[bytes]:
+        """What has come there."""
+        connection = await aio_pika.connect(self.url)
+        async with connection:
+            channel = await connection.channel()
+            queue = await channel.declare_queue("orders", durable=True)
+            found = []
+            while message := await queue.get(no_ack=True, fail=False):
+                found.append(message.body)
+            return found
+
+
+def known(targets: RabbitTargets, partner: Partner) -> Executors:
+    """What a worker runs that knows the secrets in the partner's folder."""
+    return executors_of(targets, Secrets({}, partner.folder))

@@ -204,3 +204,23 @@ def _scope(method: str, path: str, headers: dict[str, str]) -> dict[str, Any]:
         "server": ("127.0.0.1", 8080),
         "state": {},
     }
+
+
+async def with_key(world: GatewayWorld, body: Any, key: str | None = "order-7") -> Answer:
+    """Submit under a key while an ingest works."""
+    return await keyed_post(world, "/api/jobs", body, key)
+
+
+async def keyed_batch(world: GatewayWorld, jobs: list[Any], key: str | None = "k") -> Answer:
+    """As `with_key`, an array of jobs."""
+    return await keyed_post(world, "/api/jobs/batch", jobs, key)
+
+
+async def keyed_post(world: GatewayWorld, path: str, body: Any, key: str | None) -> Answer:
+    """Submit, and ingest what was published meanwhile."""
+    headers = {"idempotency_key": key} if key else {}
+    request = asyncio.ensure_future(world.post(path, body, **headers))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    await world.ingest()
+    return await world.until(request, timedelta(seconds=2))

@@ -1,9 +1,10 @@
 """A pipeline in memory, and reapers that look at it."""
 
+from pipeline.domain.execution import ErrorInfo, Execution, Lost, conclude
 from pipeline.domain.job import Job
-from pipeline.ports import JobStore, LeaseQueue
+from pipeline.ports import JobStore, Lease, LeaseQueue
 from pipeline.watchers.reaper import Reaper
-from tests.fakes.world import LEASE, World, lease_of
+from tests.fakes.world import LEASE, World
 
 SECONDS = LEASE.total_seconds()
 
@@ -40,4 +41,14 @@ async def acquainted(
 
 async def heartbeat(world: World, *jobs: Job) -> None:
     """What a living worker does every third of a lease."""
-    await world.queue.extend([lease_of(job) for job in jobs], LEASE)
+    await world.queue.extend([Lease.of(job) for job in jobs], LEASE)
+
+
+async def run_out(world: World, reaper: Reaper) -> None:
+    """Nobody extends; the reaper looks on; at the last look the leases are out."""
+    await look_for(world, reaper, SECONDS)
+
+
+def a_loss(world: World, job: Job) -> Execution:
+    """What another reaper inserts."""
+    return conclude(job, Lost(ErrorInfo("lost", "silence")), finished_at=world.now, lot=0)

@@ -164,9 +164,8 @@ class Attempts:
     # -- one attempt
 
     def _hold(self, job: Job, trusted_until: float) -> Held:
-        assert job.lease_id is not None  # a won start carries it
         end_by = self._ports.clock.monotonic() + self._executors.timeout_of(job)
-        return Held(job, Attempt(job.id, job.attempt, job.lease_id), trusted_until, end_by)
+        return Held(job, Attempt.of(job), trusted_until, end_by)
 
     async def _run(self, held: Held) -> None:
         began_at = self._ports.clock.monotonic()

@@ -13,6 +13,7 @@ A target is scheme, host and port of an http job. What holds, whatever happens:
   and open it again by failing. A worker that dies as the probe is replaced when its time is over.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -22,6 +23,8 @@ from pipeline.telemetry import HTTP_HELD, SICK, TRIPPED, log
 
 _REFRESH = 1.0
 """Seconds for which a worker does not hear of what others have found out."""
+_LOOK = 10.0
+"""Seconds after which a worker without such jobs hears that a target is well."""
 _COUNTED = 10_000
 """Targets whose failures are counted; of more, the oldest count is forgotten."""
 _LONGEST_PROBE = timedelta(minutes=1)
@@ -66,6 +69,15 @@ class Breaker:
         self._sick: set[str] = set()
         self._refresh_at = 0.0
         SICK.set_function(lambda: len(self._sick))
+
+    async def keep_current(self) -> None:
+        """Until cancelled: forget targets that others found well, also while no job asks for one;
+        else the gauge would tell for ever that they are sick. Asks nothing while none is."""
+        while True:
+            await self._clock.sleep(_LOOK)
+            if self._sick:
+                with suppress(Unavailable):
+                    await self._refresh()
 
     async def admit(self, origin: str, queue: str, within: timedelta) -> Passed | Wait:
         """Whether a request may go there now; as a probe it must be over `within`."""

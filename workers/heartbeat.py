@@ -21,7 +21,6 @@ import platform
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import replace
 
 from pipeline.domain.errors import Unavailable
 from pipeline.domain.queue_share import told_weights
@@ -67,7 +66,7 @@ class Heartbeat:
         # What was acknowledged while we asked must not get a lease again.
         still_held = {one.attempt for one in self._attempts.held()}
         kept = [one for one in held if one.attempt in running & still_held]
-        await queue.extend([self._lease_of(one) for one in kept], self._options.lease)
+        await queue.extend([Lease.of(one.job) for one in kept], self._options.lease)
         for one in kept:
             one.trusted_until = sent_at + self._options.trust
 
@@ -75,7 +74,7 @@ class Heartbeat:
         """Ended by somebody else, or by ourselves a moment ago: a lease of it serves nobody."""
         if gone:
             self._attempts.ask_to_stop(gone, Stop.GONE)
-            await queue.ack([self._lease_of(one) for one in gone])
+            await queue.ack([Lease.of(one.job) for one in gone])
 
     def stop_untrusted(self) -> float:
         """Stop what could not be confirmed in time; seconds until that threatens the next one."""
@@ -92,11 +91,6 @@ class Heartbeat:
         """For how many seconds code runs here that should have ended."""
         now = self._clock.monotonic()
         return max((now - one.end_by for one in self._attempts.unended()), default=0.0)
-
-    def _lease_of(self, held: Held) -> Lease:
-        lease = self._options.lease_of(held.job.id, held.job.queue, held.attempt.lease_id)
-        limit = held.job.spec.limits
-        return lease if limit is None else replace(lease, limit_key=limit.key)
 
     def _view(self) -> WorkerView:
         return WorkerView(

@@ -14,7 +14,7 @@ from functools import partial
 
 from pipeline.domain.errors import Unavailable
 from pipeline.domain.job import Entry, Job
-from pipeline.domain.states import State
+from pipeline.domain.pauses import half_to_all
 from pipeline.ports import Claim, Grant, Lease
 from pipeline.telemetry import GHOSTS, LEASED, STARTED, STEP_ERRORS, log
 from workers.attempt import Attempts
@@ -167,7 +167,7 @@ class LeaseLoop:
         awaited, self._awaited_due_at = self._awaited_due_at, grant.next_due_at
         is_outrun = not grant.job_ids and awaited is not None and awaited <= grant.judged_at
         jitter = _JITTER * self._chance.lot() if is_outrun else 0.0
-        poll = _POLL * (1 + self._chance.lot()) / 2
+        poll = half_to_all(_POLL, self._chance.lot())
         if grant.next_due_at is None:
             return poll
         due_in = (grant.next_due_at - grant.judged_at).total_seconds()
@@ -235,12 +235,10 @@ class LeaseLoop:
 
         Given back, that one would come again at once, and again until the dispatcher has ended it.
         """
-        expires_at = job.expires_at
-        is_expired = expires_at is not None and expires_at <= self._clock.now()
-        return job.state is State.QUEUED and job.queue == self._name and not is_expired
+        return job.is_queued_in(self._name) and not job.is_expired(self._clock.now())
 
     def _lease_of(self, job_id: str, leased: _Leased) -> Lease:
-        return self._options.lease_of(job_id, self._name, leased.lease_id)
+        return Lease(job_id, self._name, self._options.id, leased.lease_id)
 
     def _tell_failure(self, error: Exception, pause: float) -> None:
         STEP_ERRORS.labels("lease").inc()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from pipeline.domain.job import Job
+from pipeline.domain.text import storable
 from pipeline.ports import LiveNote, Progress
 
 LIVE_BYTES = 16 * 1024
@@ -69,7 +70,7 @@ class Note:
         with self._lock:
             log, before = bytes(self._log), self._before
         text = self._clean(log, before).decode(errors="replace")
-        return LiveNote(self._progress, _storable(text))
+        return LiveNote(self._progress, storable(text))
 
     def report(self) -> dict[str, object]:
         """What its record shall say of it; nothing if nothing was told."""
@@ -122,13 +123,9 @@ class Notes:
 
 def note_text(note: object) -> str:
     """As much of it as is kept, as it is kept."""
-    return _storable(str(note)[:_NOTE_CHARS])
+    return storable(str(note)[:_NOTE_CHARS])
 
 
 def line_text(line: object) -> str:
     """The same of a line of the log."""
-    return _storable(str(line)[:_LINE_CHARS])
-
-
-def _storable(text: str) -> str:
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+    return storable(str(line)[:_LINE_CHARS])

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from pipeline.ports import Chance, Clock, JobStore, Lease, LeaseQueue
+from pipeline.ports import Chance, Clock, JobStore, LeaseQueue
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,6 @@ class WorkerOptions:
     def beat(self) -> float:
         """Seconds from one heartbeat to the next."""
         return self.lease.total_seconds() / 3
-
-    def lease_of(self, job_id: str, queue: str, lease_id: str) -> Lease:
-        """The lease of this worker on that job."""
-        return Lease(job_id, queue, self.id, lease_id)
 
 
 @dataclass(frozen=True, slots=True)

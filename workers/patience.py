@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from pipeline.domain.errors import Unavailable
+from pipeline.domain.pauses import growing, half_to_all
 from pipeline.ports import Chance, Clock
 from pipeline.telemetry import log
 
@@ -21,9 +22,9 @@ class Patience:
         self._chance = chance
 
     def pause_after(self, tries: int) -> float:
-        """Seconds to wait after the `tries`-th failure: half to all of a doubling."""
-        whole: float = min(_FIRST * 2.0 ** min(tries - 1, 10), _LONGEST)
-        return whole / 2 + whole / 2 * self._chance.lot()
+        """Seconds to wait after the `tries`-th failure."""
+        whole = growing(tries, first=_FIRST, longest=_LONGEST)
+        return half_to_all(whole, self._chance.lot())
 
     async def pause(self, tries: int) -> None:
         """Wait after the `tries`-th failure."""

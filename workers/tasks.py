@@ -204,8 +204,8 @@ class Registry:
         one job at a time, and is killed instead; for that it has to stand in a module, by name.
         """
         _check_name(name)
-        if timeout is not None and not timeout > 0:
-            raise ValueError(f"the timeout of task {name!r} must be more than nothing")
+        if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
+            raise ValueError(f"the timeout of task {name!r} is seconds, more than 0: {timeout!r}")
         policy = None if retry is None else _policy(name, retry)
 
         def register(function: F) -> F:

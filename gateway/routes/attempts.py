@@ -7,8 +7,8 @@ from fastapi import APIRouter, Path, Query
 from pydantic import Field
 from starlette.responses import PlainTextResponse, Response
 
-from gateway.deps import Deps, GatewayDeps
-from gateway.found_job import find_job, running_attempt, told
+from gateway.deps import Deps
+from gateway.found_job import find_job, find_record, running_attempt, told
 from gateway.page_query import PageQuery, limit_of
 from gateway.rendering import json_response, render_execution
 from gateway.said_once import SAID_ONCE
@@ -54,7 +54,7 @@ async def list_executions(
 async def show_execution(job_id: str, attempt: AttemptNumber, deps: Deps) -> Response:
     """One attempt that has ended."""
     job = await find_job(job_id, deps)
-    record = await _record(job, attempt, deps)
+    record = await find_record(job.id, attempt, deps)
     if record is None:
         raise _no_record(job, attempt)
     return json_response(render_execution(record))
@@ -72,7 +72,7 @@ async def show_log(job_id: str, attempt: AttemptNumber, deps: Deps) -> Response:
     Of one that runs, the last of what it has written by now, half a second old at most.
     """
     job = await find_job(job_id, deps)
-    record = await _record(job, attempt, deps)
+    record = await find_record(job.id, attempt, deps)
     if record is not None and (text := _log_of(record)):
         return PlainTextResponse(text, headers=_NO_PAGE)
     name = (job.id, attempt)
@@ -89,11 +89,6 @@ def _read_number(cursor: str | None) -> int:
     if not _NUMBER.fullmatch(cursor):
         raise Rejected("invalid", Flaw("/cursor", "is not a cursor of this list"))
     return int(cursor)
-
-
-async def _record(job: Job, attempt: int, deps: GatewayDeps) -> Execution | None:
-    name = (job.id, attempt)
-    return (await deps.store.executions_by_id([name])).get(name)
 
 
 def _no_record(job: Job, attempt: int) -> NotFound:

@@ -1,4 +1,4 @@
-"""Queues, workers, counts: what waits where, and who works on it."""
+"""Queues and counts: what waits where, and what holds it back."""
 
 import re
 from typing import Annotated, Any
@@ -9,7 +9,7 @@ from starlette.responses import Response
 from gateway.bare_call import TAKES_NOTHING
 from gateway.deps import Deps, GatewayDeps
 from gateway.queue_limits import KEYS_SHOWN, changed, render_key, render_limit
-from gateway.rendering import json_response, render_peeked, render_queue, render_sick, render_worker
+from gateway.rendering import json_response, render_peeked, render_queue, render_sick
 from gateway.request_body import read_json_body
 from pipeline.domain.errors import Flaw, NotFound, Rejected, Unavailable
 from pipeline.domain.job import NAME
@@ -18,14 +18,13 @@ from pipeline.domain.states import VISIBLE_STATES
 from pipeline.ports import QueueView
 
 router = APIRouter(tags=["queues"])
-workers = APIRouter(tags=["workers"])
 _NAME = re.compile(NAME)
 _LOOKS = 20
 
 
 @router.get("/queues", summary="All queues", response_class=Response)
 async def list_queues(deps: Deps) -> Response:
-    """Every queue that ever had a job or was paused, by name."""
+    """Every queue that ever had a job, a pause or a limit, by name."""
     items = [render_queue(view) for view in await _views(deps)]
     return json_response({"items": items, "next_cursor": None})
 
@@ -34,7 +33,8 @@ async def list_queues(deps: Deps) -> Response:
 async def show_queue(queue: str, deps: Deps) -> Response:
     """Delayed, ready and leased counts, the oldest wait in seconds, whether it is paused.
 
-    `limits`: its own, and what it waits for now. `waiting_keys`: limit keys that hold jobs back.
+    `workers`: how many take jobs from it. `limits`: its own, and what it waits for now.
+    `waiting_keys`: limit keys that hold jobs back.
     `sick_targets`: where its http jobs are held back, until when, and how often one was.
     """
     if queue not in await _names(deps):
@@ -69,9 +69,11 @@ async def _shown(queue: str, deps: GatewayDeps) -> Response:
     limit = (await deps.store.limited_queues()).get(queue, NO_LIMIT)
     keys = await deps.queue.full_keys(queue, KEYS_SHOWN)
     sick = [each for each in await deps.targets.list() if queue in each.held]
+    workers = [worker for worker in await deps.queue.workers() if queue in worker.queues]
     return json_response(
         render_queue(view)
         | {
+            "workers": len(workers),
             "limits": render_limit(limit, view),
             "waiting_keys": [render_key(key) for key in keys],
             "sick_targets": [render_sick(each, queue) for each in sick],
@@ -112,13 +114,6 @@ async def resume_queue(queue: str, deps: Deps) -> Response:
     await deps.store.resume_queue(_checked(queue))
     await deps.queue.resume(queue)
     return json_response(render_queue(await deps.queue.view(queue)))
-
-
-@workers.get("/workers", summary="Who is alive", response_class=Response)
-async def list_workers(deps: Deps) -> Response:
-    """The workers that have been heard of within their time."""
-    alive = sorted(await deps.queue.workers(), key=lambda worker: worker.id)
-    return json_response({"items": [render_worker(each) for each in alive], "next_cursor": None})
 
 
 @router.get("/stats", summary="Counts of everything", response_class=Response)

@@ -14,6 +14,7 @@ from gateway.acceptance import Acceptance, read_traceparent
 from gateway.asked import Refusal, read_array, read_lines, read_one
 from gateway.deps import GatewayDeps
 from gateway.fast_lane import Endpoint
+from gateway.found_job import find_record
 from gateway.guard import is_ndjson
 from gateway.keys import key_of_one, read_header
 from gateway.problems import Refused, problem, problem_of, render_flaw
@@ -73,8 +74,7 @@ class Submit:
             return accepted(submission, status)
 
     async def _ended(self, job: Job) -> Response:
-        name = (job.id, last_attempt(job))
-        last = (await self._deps.store.executions_by_id([name])).get(name)
+        last = await find_record(job.id, last_attempt(job), self._deps)
         headers = {"Location": f"/api/jobs/{job.id}", "Preference-Applied": "wait"}
         return json_response(render_job(job, last), 200, headers)
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from gateway import worker_end, worker_lease
 from gateway.deps import Deps, GatewayDeps
+from gateway.found_job import find_record
 from gateway.path_id import canonical
 from gateway.problems import RETRY_SECONDS, problem
 from gateway.rendering import (
@@ -21,6 +22,7 @@ from gateway.rendering import (
     render_execution,
     render_job,
     render_watcher,
+    render_worker,
 )
 from gateway.request_body import read_body
 from gateway.said_once import SAID_ONCE
@@ -33,13 +35,20 @@ from gateway.worker_calls import (
     WorkQuery,
     read_call,
 )
-from gateway.worker_named import remembered
+from gateway.worker_named import beat_of, remembered
 from pipeline.domain.errors import Conflict, NotFound
 from pipeline.domain.job import Job
 from pipeline.domain.queue_share import told_weights, weights_of
 from pipeline.ports import OVER_HTTP, Attempt, WorkerView
 
 router = APIRouter(tags=["workers"])
+
+
+@router.get("/workers", summary="Who is alive", response_class=Response)
+async def list_workers(deps: Deps) -> Response:
+    """The workers that have been heard of within their time."""
+    alive = sorted(await deps.queue.workers(), key=lambda worker: worker.id)
+    return json_response({"items": [render_worker(each) for each in alive], "next_cursor": None})
 
 
 @router.get("/watchers", summary="Which watchers are alive", response_class=Response)
@@ -62,7 +71,7 @@ async def register_worker(deps: Deps, request: Request) -> Response:
             "id": view.id,
             "queues": call.queues,
             "lease_seconds": deps.lease.total_seconds(),
-            "heartbeat_seconds": deps.lease.total_seconds() / 3,
+            "heartbeat_seconds": beat_of(deps).total_seconds(),
         }
     )
 
@@ -182,8 +191,7 @@ def _named(attempt: Attempt) -> dict[str, Any]:
 
 async def _handed(job: Job, deps: GatewayDeps) -> Response:
     """The job and what the worker has to say with its result; in headers too, for a shell."""
-    name = (job.id, last_attempt(job))
-    last = (await deps.store.executions_by_id([name])).get(name) if name[1] else None
+    last = await find_record(job.id, last_attempt(job), deps)
     assert job.lease_id is not None
     headers = {
         "DueQ-Job-Id": job.id,

@@ -32,5 +32,10 @@ def main() -> None:
 def with_bare_wait(arguments: Sequence[str]) -> list[str]:
     """`--wait` alone waits without end: typer has no options whose value may be left out."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    ours = ["--wait=inf" if argument == "--wait" else argument for argument in arguments[:end]]
-    return [*ours, *arguments[end:]]
+    ours: list[str] = []
+    for argument in arguments[:end]:
+        if ours and ours[-1] == "--wait" and argument[:1].isdecimal():
+            ours[-1] = f"--wait={argument}"  # no other number stands alone
+        else:
+            ours.append(argument)
+    return [*("--wait=inf" if each == "--wait" else each for each in ours), *arguments[end:]]

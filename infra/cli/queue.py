@@ -13,7 +13,7 @@ app = typer.Typer(help="Look at queues; pause, resume and limit them.", no_args_
 
 Name = Annotated[str, typer.Argument(metavar="QUEUE", help="The name of a queue.")]
 _COLUMNS = ("name", "delayed", "ready", "leased", "paused", "oldest_wait")
-_ONE = (*_COLUMNS, "limits", "waiting_keys", "sick_targets")
+_ONE = (*_COLUMNS, "workers", "limits", "waiting_keys", "sick_targets")
 _RATE = re.compile(r"(\d+)/(\d+(?:\.\d+)?)?([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -45,10 +45,9 @@ def peek(
 def pause(queue: Name, output: Output = Format.TABLE) -> None:
     """Start nothing more from this queue; what runs, runs on."""
     gateway = Gateway.here()
-    is_known = _known(queue, gateway) is not None
+    known = _known(queue, gateway)
     answer = gateway.post(path("queues", queue, "/pause"))
-    if not is_known:
-        tell(f"No job has been in queue {queue} yet: is that its name? It is paused all the same.")
+    _doubt(queue, known, "paused")
     emit_one(answer, output, _COLUMNS, key="name")
 
 
@@ -80,16 +79,17 @@ def limit(
         change["concurrency"] = _count_of(concurrency)
     if rate is not None:
         change["rate"] = rate_of(rate, burst)
-    elif burst is not None:
-        known = _known(queue, gateway)
+    if not change and burst is None:
+        raise CommandFailed(Exit.USAGE, "name --concurrency or --rate")
+    known = _known(queue, gateway)
+    if rate is None and burst is not None:
         if known is None or known["limits"]["rate"] is None:
             raise CommandFailed(
                 Exit.USAGE, f"--burst goes with a rate, and {queue} has none: name --rate"
             )
         change["rate"] = {"burst": burst}
-    if not change:
-        raise CommandFailed(Exit.USAGE, "name --concurrency or --rate")
     answer = gateway.patch(path("queues", queue), change)
+    _doubt(queue, known, "limited")
     emit_one(answer, output, _ONE, key="name")
 
 
@@ -102,6 +102,12 @@ def _known(queue: str, gateway: Gateway) -> dict[str, Any] | None:
             return None
         raise
     return shown
+
+
+def _doubt(queue: str, known: dict[str, Any] | None, now: str) -> None:
+    """It may be misspelt, and the one that was meant goes on."""
+    if known is None:
+        tell(f"No job has been in queue {queue} yet: is that its name? It is {now} all the same.")
 
 
 def _count_of(text: str) -> int | None:

@@ -58,6 +58,8 @@ def submit(  # noqa: PLR0913 - each is a flag
     )
     asked |= flags.terms(tag, timeout, max_attempts, backoff, on_lost)
     source = "-" if words == ["-"] else file
+    if source is None and not asked:
+        raise CommandFailed(Exit.USAGE, "say what to do: --http, --command, --task, -f FILE, …")
     jobs = [flags.over(job, asked) for job in _jobs(source)] if source is not None else [asked]
     if len(jobs) == 1:
         _submit_one(jobs[0], idempotency_key, wait, output)

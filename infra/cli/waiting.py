@@ -36,10 +36,16 @@ def looks(gateway: Gateway, job_id: str, timeout: float) -> Iterator[dict[str, A
         if job["status"] in FINAL:
             return
         if time.monotonic() + pause > ends:
-            text = f"job {job['id']} is still {job['status']}: waited long enough"
-            raise CommandFailed(Exit.WAIT_TIMED_OUT, text)
+            raise CommandFailed(Exit.WAIT_TIMED_OUT, _still(job))
         time.sleep(pause)
         pause = min(pause * 1.5, _LONGEST)
+
+
+def _still(job: dict[str, Any]) -> str:
+    text = f"job {job['id']} is still {job['status']}: waited long enough"
+    if job["status"] != "queued":
+        return text
+    return f"{text}; `dueq queue show {job['queue']}` tells what it waits for"
 
 
 def _state_of(job: dict[str, Any]) -> tuple[str, int]:

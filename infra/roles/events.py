@@ -5,14 +5,12 @@ A round may wait for RabbitMQ or for something to happen; what the other loops d
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
 
+from infra.roles.clients import longest_call
 from infra.roles.running import Process
 from pipeline.broker.event_outlet import RabbitEventOutlet
 from pipeline.store.event_feed import MongoEventFeed
 from pipeline.watchers.announcer import Announcer
-
-_LONGEST_CALL = timedelta(seconds=10)
 
 
 @asynccontextmanager
@@ -21,7 +19,8 @@ async def announcers_of(process: Process) -> AsyncIterator[Sequence[Announcer]]:
     if process.settings.events == "off":
         yield ()
         return
-    feed = MongoEventFeed(process.settings.mongo_url, process.chance, _LONGEST_CALL)
+    patience = longest_call(process.role, process.settings)
+    feed = MongoEventFeed(process.settings.mongo_url, process.chance, patience)
     outlet = RabbitEventOutlet(process.settings.amqp_url, process.clock)
     try:
         yield (Announcer(feed, outlet, process.clock, process.chance),)

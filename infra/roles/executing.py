@@ -80,13 +80,16 @@ async def _http(process: Process) -> AsyncIterator[HttpExecutor]:
     settings, clock, chance = process.settings, process.clock, process.chance
     async with RedisSickTargets(settings.redis_url, chance) as targets:
         breaker = Breaker(targets, clock, chance, settings.http_breaker_failures)
-        async with open_http(
-            settings.http_allow,
-            f"DueQ/{dueq_version()}",
-            secrets=_secrets(process),
-            clock=clock,
-            breaker=breaker,
-        ) as http:
+        async with (
+            open_http(
+                settings.http_allow,
+                f"DueQ/{dueq_version()}",
+                secrets=_secrets(process),
+                clock=clock,
+                breaker=breaker,
+            ) as http,
+            beside(breaker.keep_current()),
+        ):
             yield http
 
 

@@ -22,6 +22,7 @@ from infra.roles.hangup import on_hangup
 from infra.roles.memory import keep_what_is_here
 from infra.roles.ports import bind, url_of
 from infra.settings import load_settings
+from pipeline.cancelling import is_being_cancelled
 from pipeline.clock import StoreClock, SystemChance
 from pipeline.config import Settings
 from pipeline.domain.errors import Unavailable
@@ -152,8 +153,7 @@ async def never_unasked(loop: Coroutine[Any, Any, None]) -> None:
     try:
         await loop
     except asyncio.CancelledError as cancelled:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
+        if is_being_cancelled():
             raise
         raise RuntimeError("cancelled by nobody") from cancelled
 

@@ -20,7 +20,9 @@ from aiormq.abc import AbstractChannel
 from aiormq.abc import AbstractConnection as Wire
 from pamqp.commands import Basic
 
+from pipeline.cancelling import is_being_cancelled
 from pipeline.domain.errors import Unavailable
+from pipeline.domain.pauses import growing
 from pipeline.ports import Chance, Clock
 
 SERVER = "RabbitMQ"
@@ -172,7 +174,7 @@ def broker_errors(
     try:
         yield
     except asyncio.CancelledError:
-        if _cancelled_from_outside():
+        if is_being_cancelled():
             raise
         raise kind(SERVER, "the connection was given up") from None
     except BROKER_ERRORS as error:
@@ -184,17 +186,12 @@ def heed_cancel() -> None:
 
     It does so now and then while it connects; a loop that reconnects for ever would never end.
     """
-    if _cancelled_from_outside():
+    if is_being_cancelled():
         raise asyncio.CancelledError
 
 
-def _cancelled_from_outside() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
 class Backoff:
-    """Waits between attempts to connect: from 0.1 s, doubling to 2 s, wholly by lot.
+    """Waits between attempts to connect: from 0.2 s, doubling to 2 s, wholly by lot.
 
     Full jitter, so that a crowd that lost the broker together does not come back together.
     """
@@ -207,7 +204,8 @@ class Backoff:
     async def wait(self) -> None:
         """Sleep after one more failure."""
         self.failures += 1
-        await self._clock.sleep(self._chance.lot() * min(2.0, 0.1 * 2**self.failures))
+        longest = growing(self.failures, first=0.2, longest=2.0)
+        await self._clock.sleep(longest * self._chance.lot())
 
     def reset(self) -> None:
         """It worked."""

@@ -29,10 +29,10 @@ from pipeline.broker.connection import (
 from pipeline.broker.topology import EVENTS, declare
 from pipeline.domain.errors import Unavailable, UnknownOutcome
 from pipeline.domain.lifecycle import CONTENT_TYPE, JobEvent
+from pipeline.domain.properties import PERSISTENT
 from pipeline.ports import Clock
 
 PUBLISH_SECONDS = 10.0
-_PERSISTENT = 2
 _IN_FLIGHT = 200
 
 
@@ -115,7 +115,7 @@ async def _send(channel: AbstractChannel, event: JobEvent) -> bool:
             routing_key=event.routing_key,
             properties=Basic.Properties(
                 content_type=CONTENT_TYPE,
-                delivery_mode=_PERSISTENT,
+                delivery_mode=PERSISTENT,
                 headers=dict(event.headers),
                 # Of this sending: a return names it, and the driver keeps those in flight by it.
                 message_id=event.id,

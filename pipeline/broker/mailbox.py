@@ -24,13 +24,13 @@ from pipeline.broker.parked import Notes, parked_properties
 from pipeline.broker.topology import PARKED
 from pipeline.domain.amqp_work import is_our_own
 from pipeline.domain.errors import Rejected, Unavailable, UnknownOutcome
+from pipeline.domain.properties import TRANSIENT
 from pipeline.ports import Chance, Clock, Delivery, Remains
 from pipeline.telemetry import log
 
 _log = log(__name__)
 PREFETCH = 500
 """A message may be 1 MiB: this many is what a process may have to hold."""
-TRANSIENT = 1
 
 
 class RabbitMailbox:

@@ -13,20 +13,19 @@ from pipeline.domain.delayed import DELAY_EXCHANGE
 from pipeline.domain.envelope import ACCEPTED_KEY, SUBMIT_KEY
 from pipeline.domain.errors import Rejected
 from pipeline.domain.fields import (
-    Entry,
+    Header,
     Unreadable,
     read_table,
     value_from_json,
     write_table,
 )
 from pipeline.domain.instants import rfc3339
-from pipeline.domain.properties import read_properties, write_properties
+from pipeline.domain.properties import PERSISTENT, read_properties, write_properties
 from pipeline.ports import Delivery, Remains
 
 MAX_HEADER_BYTES = 100_000
 """A header frame beyond the broker's frame size (128 KiB) would close the connection."""
 PREFIX = b"dueq-"
-_PERSISTENT = b"\2"
 _DROPPED = (b"CC", b"BCC", b"x-delivery-count")
 
 
@@ -48,7 +47,7 @@ def parked_properties(delivery: Delivery, remains: Remains | None, notes: Notes)
     values = read_properties(delivery.properties)
     for name in ("user_id", "expiration"):
         values.pop(name, None)
-    values["delivery_mode"] = _PERSISTENT
+    values["delivery_mode"] = bytes([PERSISTENT])
     if remains is not None:
         values["content_type"] = remains.content_type.encode()
         values.pop("message_id", None)
@@ -61,7 +60,7 @@ def parked_properties(delivery: Delivery, remains: Remains | None, notes: Notes)
     return write_properties(values)
 
 
-def _kept(headers: bytes) -> list[Entry]:
+def _kept(headers: bytes) -> list[Header]:
     try:
         entries = read_table(headers)
     except Unreadable:
@@ -73,7 +72,7 @@ def _kept(headers: bytes) -> list[Entry]:
     ]
 
 
-def _our_headers(delivery: Delivery, notes: Notes) -> list[Entry]:
+def _our_headers(delivery: Delivery, notes: Notes) -> list[Header]:
     error = notes.error
     exchange, routing_key = _home(delivery)
     said = {

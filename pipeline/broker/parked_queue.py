@@ -33,7 +33,7 @@ from pipeline.broker.parked import PREFIX
 from pipeline.broker.topology import JOBS, PARKED_QUEUE
 from pipeline.domain.envelope import SUBMIT_KEY
 from pipeline.domain.errors import Unavailable, UnknownOutcome
-from pipeline.domain.fields import Entry, read_table, write_table
+from pipeline.domain.fields import Header, read_table, write_table
 from pipeline.domain.properties import (
     read_headers,
     read_properties,
@@ -211,5 +211,5 @@ def _own_properties(raw: bytes, message_id: str | None) -> bytes:
     return write_properties(values)
 
 
-def _is_ours(entry: Entry) -> bool:
-    return entry[0].startswith(_OURS)
+def _is_ours(header: Header) -> bool:
+    return header[0].startswith(_OURS)

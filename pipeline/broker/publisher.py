@@ -30,11 +30,11 @@ from pipeline.broker.topology import JOBS, declare
 from pipeline.domain.envelope import ACCEPTED_KEY, encode_accepted
 from pipeline.domain.errors import DueQError, Unavailable, UnknownOutcome
 from pipeline.domain.job import Submission
+from pipeline.domain.properties import PERSISTENT
 from pipeline.ports import Chance, Clock
 from pipeline.telemetry import log
 
 _log = log(__name__)
-PERSISTENT = 2
 
 
 class RabbitIntake:

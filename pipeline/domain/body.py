@@ -68,7 +68,7 @@ def _check_members(value: dict[str, Any] | list[Any], pointer: str, depth: int) 
     if isinstance(value, dict):
         for key, member in value.items():
             _check_key(key, pointer)
-            check_value(member, f"{pointer}/{_escape(key)}", depth + 1)
+            check_value(member, f"{pointer}/{escaped(key)}", depth + 1)
     else:
         for index, member in enumerate(value):
             check_value(member, f"{pointer}/{index}", depth + 1)
@@ -132,7 +132,7 @@ def _pointer(detail: ErrorDetails, body: Any) -> str:
             parts.append(step)
     if detail["type"] == "missing":
         parts.append(location[-1])
-    return "".join(f"/{_escape(str(part))}" for part in parts)
+    return "".join(f"/{escaped(str(part))}" for part in parts)
 
 
 def _has(body: Any, step: int | str) -> bool:
@@ -141,5 +141,6 @@ def _has(body: Any, step: int | str) -> bool:
     return isinstance(body, list) and isinstance(step, int) and step < len(body)
 
 
-def _escape(part: str) -> str:
+def escaped(part: str) -> str:
+    """A name as a step of a pointer (RFC 6901)."""
     return part.replace("~", "~0").replace("/", "~1")

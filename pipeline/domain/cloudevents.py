@@ -23,7 +23,7 @@ _JSON = re.compile(r"[^;]+/([^;]+\+)?json *(;|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class CloudEvent:
     """What is read of an event; `pointer` leads from the body to the data. No key: a plain body."""
 
     key: str | None
@@ -36,7 +36,7 @@ def media_type(content_type: str | None) -> str:
     return (content_type or "").partition(";")[0].strip().lower()
 
 
-def read_event(value: Any) -> Event:
+def read_event(value: Any) -> CloudEvent:
     """A structured event; raises `Rejected` with pointers into it."""
     if not isinstance(value, dict):
         raise Rejected("invalid", Flaw("", "a CloudEvent is a JSON object"))
@@ -49,8 +49,8 @@ def read_event(value: Any) -> Event:
         raise Rejected("invalid", *flaws)
     key = _key(value["source"], value["id"])
     if "data" in value:
-        return Event(key, value["data"], "/data")
-    return Event(key, _decoded(value["data_base64"]), "/data_base64")
+        return CloudEvent(key, value["data"], "/data")
+    return CloudEvent(key, _decoded(value["data_base64"]), "/data_base64")
 
 
 def binary_attributes(headers: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:

@@ -20,7 +20,7 @@ from pipeline.domain.amqp_work import is_our_own
 from pipeline.domain.body import MAX_JOB_BYTES, check_value, read_spec
 from pipeline.domain.errors import Flaw, Rejected
 from pipeline.domain.fields import (
-    Entry,
+    Header,
     Unreadable,
     read_table,
     table_to_json,
@@ -113,7 +113,7 @@ def _body(body: bytes) -> dict[str, Any]:
 # ------------------------------------------------------------------------------- what headers say
 
 
-def _instructions(entries: list[Entry]) -> dict[str, Any]:
+def _instructions(entries: list[Header]) -> dict[str, Any]:
     """Our own headers as Python has them."""
     found: dict[str, Any] = {}
     for name, value in entries:

@@ -86,7 +86,7 @@ class Released:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldBack:
     """Not begun: it would have been in vain now. Given back, due again after `delay`.
 
     Nothing of it was done, so it counts as nothing, whatever `on_lost` says (H6).
@@ -96,7 +96,7 @@ class Held:
     delay: timedelta
 
 
-Ending = Succeeded | Failed | TimedOut | Lost | Cancelled | Released | Held
+Ending = Succeeded | Failed | TimedOut | Lost | Cancelled | Released | HeldBack
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +182,7 @@ def _outcome(ending: Ending) -> Outcome:
             return Outcome.LOST
         case Cancelled():
             return Outcome.CANCELLED
-        case Released() | Held():
+        case Released() | HeldBack():
             return Outcome.RELEASED
         case _:
             assert_never(ending)
@@ -204,7 +204,7 @@ def _decide(job: Job, ending: Ending, lot: float) -> Decision:
             return Decision(Event.CANCEL)
         case Released():
             return Decision(Event.RELEASE)
-        case Held(delay=delay):
+        case HeldBack(delay=delay):
             return Decision(Event.RELEASE, delay=min(delay, _LONGEST_DELAY))
         case _:
             assert_never(ending)

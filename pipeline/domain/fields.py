@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-Entry = tuple[bytes, bytes]
+Header = tuple[bytes, bytes]
 """A header: its name, and its value with the byte of the type before it."""
 
 _FIXED = {b"t": 1, b"b": 1, b"B": 1, b"s": 2, b"u": 2, b"I": 4, b"i": 4, b"l": 8}
@@ -33,20 +33,20 @@ class Unreadable(ValueError):
     """These bytes are no table or properties, or this JSON is none."""
 
 
-def read_table(raw: bytes) -> list[Entry]:
+def read_table(raw: bytes) -> list[Header]:
     """The headers of a table, in order; a name may stand there twice."""
-    entries, offset = [], 0
+    headers, offset = [], 0
     while offset < len(raw):
         start = offset + 1 + raw[offset]
         end = _end_of_value(raw, start)
-        entries.append((raw[offset + 1 : start], raw[start:end]))
+        headers.append((raw[offset + 1 : start], raw[start:end]))
         offset = end
-    return entries
+    return headers
 
 
-def write_table(entries: Sequence[Entry]) -> bytes:
+def write_table(headers: Sequence[Header]) -> bytes:
     """The inverse of `read_table`."""
-    return b"".join(pack(">B", len(name)) + name + value for name, value in entries)
+    return b"".join(pack(">B", len(name)) + name + value for name, value in headers)
 
 
 def _end_of_value(raw: bytes, offset: int) -> int:

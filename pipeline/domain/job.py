@@ -230,6 +230,14 @@ class Job:
         """The queue it waits in: the only routing there is."""
         return self.spec.queue
 
+    def is_queued_in(self, queue: str) -> bool:
+        """Whether it must be in Redis, in this queue."""
+        return self.state is State.QUEUED and self.queue == queue
+
+    def is_expired(self, now: datetime) -> bool:
+        """Whether it is too late to start it: it is the dispatcher's (R14)."""
+        return self.expires_at is not None and self.expires_at <= now
+
     @property
     def entry(self) -> "Entry":
         """What Redis has to know of it."""

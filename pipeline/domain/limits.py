@@ -6,6 +6,7 @@ each job is judged by the numbers that it brings itself, and the first that wait
 when the next one of this key may run. Pure.
 """
 
+from datetime import timedelta
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, Strict, model_validator
@@ -80,6 +81,11 @@ class KeyLimit(Limit):
 
 
 NO_LIMIT = Limit()
+
+
+def next_token(after: timedelta) -> str:
+    """When a rate has room, in words."""
+    return f"next token in {after.total_seconds():.1f} s"
 
 
 def reached(running: int, most: int | None) -> str:

@@ -30,6 +30,8 @@ PROPERTIES = (
 _BITS = tuple((1 << (15 - number), name) for number, name in enumerate(PROPERTIES))
 _HEADERS = next(bit for bit, name in _BITS if name == "headers") >> 8
 _OCTETS = ("delivery_mode", "priority")
+TRANSIENT, PERSISTENT = 1, 2
+"""Delivery modes: what a broker that stops may forget, and what it may not."""
 
 
 def read_properties(raw: bytes) -> dict[str, bytes]:

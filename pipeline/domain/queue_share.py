@@ -9,6 +9,7 @@ MAX_WEIGHT = 1000
 SHARE = NAME.removesuffix("$") + r"(:0*(1000|[1-9][0-9]{0,2}))?$"
 """As such a text looks; `read_share` says what is wrong with another."""
 _NAME = re.compile(NAME)
+_WEIGHTS = "weights"
 
 
 def read_share(text: str) -> tuple[str, int]:
@@ -37,4 +38,9 @@ def told_weights(weights: Mapping[str, int]) -> dict[str, str]:
     """What an announcement says of them: nothing while all are alike."""
     if len(set(weights.values())) < 2:
         return {}
-    return {"weights": ",".join(f"{name}:{weight}" for name, weight in weights.items())}
+    return {_WEIGHTS: ",".join(f"{name}:{weight}" for name, weight in weights.items())}
+
+
+def read_weights(told: Mapping[str, str]) -> dict[str, int]:
+    """The inverse: nothing of queues that are all alike."""
+    return dict(read_share(each) for each in told.get(_WEIGHTS, "").split(",") if each)

@@ -1,4 +1,4 @@
-"""Kinds of text that a job may hold, checked when it is asked for. Pure."""
+"""Kinds of text that a job may hold, checked when it is asked for; and text made storable. Pure."""
 
 from base64 import b64decode
 from typing import Annotated
@@ -26,3 +26,8 @@ Word = Annotated[str, Field(min_length=1), AfterValidator(_without_nul)]
 """The same, and something."""
 Base64 = Annotated[str, AfterValidator(_is_base64)]
 """Bytes."""
+
+
+def storable(text: str) -> str:
+    """`text` as valid Unicode: lone surrogates cannot be stored."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -63,6 +63,11 @@ class Attempt:
     attempt: int
     lease_id: str
 
+    @classmethod
+    def of(cls, job: Job) -> "Attempt":
+        """The last one of this job; where it has none, it matches no write and no read."""
+        return cls(job.id, job.attempt, job.lease_id or "")
+
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
@@ -95,7 +100,7 @@ class JobFilter:
 
 
 Position = tuple[datetime, str]
-"""Where a list was left: an instant and a job id."""
+"""Where a list was left: an instant and an id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +142,8 @@ class JobStore(Protocol):
     async def dispatch(self, lookahead: timedelta, limit: int) -> Sequence[Entry]:
         """`pending` and due within `lookahead` → `queued`; what was moved, read back (R4).
 
-        None means that nothing more is due at the moment; fewer than `limit` means nothing, other
-        dispatchers may have had the rest.
+        Nothing: no more is due at the moment. Fewer than `limit` says nothing: other dispatchers
+        may have had the rest.
         """
         ...
 
@@ -203,7 +208,7 @@ class JobStore(Protocol):
     async def bury_ended(self, state: State, older_than: timedelta, limit: int) -> int:
         """Bury what has been in this final state for longer, the oldest first; how many were found.
 
-        None means that there is nothing more; others may have buried what was found.
+        0: there is nothing more. Others may have buried what was found.
         """
         ...
 
@@ -290,7 +295,7 @@ class JobStore(Protocol):
         ...
 
     async def active_queues(self) -> frozenset[str]:
-        """Queues that ever had a job, and paused ones."""
+        """Queues that ever had a job, a pause or a limit."""
         ...
 
     # -- time

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from pipeline.domain.job import Entry
+from pipeline.domain.job import Entry, Job
 from pipeline.domain.limits import Limit
 from pipeline.ports.views import Death, KeyView, Peeked, QueueView, WatcherView, WorkerView
 
@@ -25,6 +25,14 @@ class Lease:
     worker: str
     lease_id: str
     limit_key: str | None = None
+
+    @classmethod
+    def of(cls, job: Job) -> "Lease":
+        """That under which this job runs."""
+        assert job.worker is not None
+        assert job.lease_id is not None
+        limit = job.spec.limits
+        return cls(job.id, job.queue, job.worker, job.lease_id, limit.key if limit else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +68,10 @@ class Incarnation:
 
 
 class LeaseQueue(Protocol):
-    """Redis: who may run what now. A rebuildable index; every method is one atomic script.
+    """Redis: who may run what now. A rebuildable index; whatever moves jobs is an atomic script.
 
-    Entries and leases of several queues may come in one call; atomic is each queue for itself.
+    Entries and leases of several queues may come in one call; atomic is each queue for itself, and
+    of one queue each thousand.
     """
 
     async def add(self, entries: Sequence[Entry]) -> None:
@@ -147,7 +156,7 @@ class LeaseQueue(Protocol):
         ...
 
     async def peek(self, queue: str, limit: int) -> Sequence[Peeked]:
-        """The next jobs in order: ready first, then delayed."""
+        """The next jobs in order: those that may run, what limits hold back, then the delayed."""
         ...
 
     async def pause(self, queue: str) -> None:

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from pipeline.queue import scripts
 from pipeline.queue.batches import MS
-from pipeline.queue.connect import Lines, Reply
+from pipeline.queue.connect import Lines, Reply, pairs
 from pipeline.queue.keys import Key
 
 Fields = dict[str, str]
@@ -57,4 +57,4 @@ class Announced:
 
 
 def _fields(reply: Reply) -> Fields:
-    return dict(zip(reply[::2], reply[1::2], strict=True))
+    return dict(pairs(reply))

@@ -9,7 +9,7 @@ Connections belong to the event loop that made them: a thread with a loop of its
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hiredis import pack_command
@@ -140,6 +140,11 @@ def _raise_if_error(reply: Reply) -> None:
         raise _ScriptUnknown
     if isinstance(reply, ResponseError):
         raise Unavailable("Redis", str(reply)) from reply
+
+
+def pairs(reply: Reply) -> Iterator[tuple[Any, Any]]:
+    """A reply that is name, value, name, value, …"""
+    return zip(reply[::2], reply[1::2], strict=True)
 
 
 def _pack(command: tuple[Word, ...]) -> bytes:

@@ -2,51 +2,37 @@
 
 Guaranteed: every script is atomic for one queue and may be said twice. Assumed: `noeviction`. What
 a crash does: of Redis, everything here is gone and the reconciler puts it back from MongoDB; of the
-caller, leases run out and the reaper takes them.
+caller, leases run out and the reaper takes them (`leases`).
 
 The instant comes from Redis's own clock inside the script (R11). A test hands in `instant`, so that
 time passes when it says so; in production the word is empty. (Chosen over short leases and real
 waiting, which make a suite slow and, on a busy machine, wrong.)
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from itertools import chain
 from typing import Self
 
-from pipeline.domain.instants import from_ms, from_us
 from pipeline.domain.job import Entry
 from pipeline.domain.limits import Limit
 from pipeline.ports import (
     Chance,
     Clock,
     Death,
-    ExpiredLease,
-    Grant,
     Incarnation,
     KeyView,
-    Lease,
     Peeked,
     QueueView,
     WatcherView,
     WorkerView,
 )
 from pipeline.queue import scripts
-from pipeline.queue.batches import (
-    BATCH,
-    MS,
-    each_queue,
-    entry_words,
-    expired_words,
-    held_words,
-    lease_words,
-    move_words,
-    parts,
-    return_words,
-)
-from pipeline.queue.connect import Lines, Reply, Word
+from pipeline.queue.batches import each_queue, entry_words, parts
+from pipeline.queue.connect import Lines, Word
 from pipeline.queue.keys import DISPATCH_WAKE, NUDGE, QUEUES, keys_of
-from pipeline.queue.scripts import Script
+from pipeline.queue.leases import Leases
+from pipeline.queue.scripts import Instant, Script, by_redis
 from pipeline.queue.server import ServerFacts, facts_of, read_info
 from pipeline.queue.views import QueueViews
 from pipeline.queue.wakeups import STAND, Wakeups
@@ -54,34 +40,20 @@ from pipeline.queue.watcher_registry import WatcherRegistry
 from pipeline.queue.worker_registry import WorkerRegistry
 
 _PATIENCE = 5.0
-_KNOWS_MORE = {"lease": scripts.LEASE_OWN, "lease_own": scripts.LEASE_LIMITED}
 
 
-def server_time() -> str:
-    """No instant: the script asks Redis for its time."""
-    return ""
+class RedisLeaseQueue(Leases):
+    """`pipeline.ports.LeaseQueue` on Redis. Belongs to the event loop it is used on."""
 
-
-class RedisLeaseQueue:
-    """`pipeline.ports.LeaseQueue` on Redis. Belongs to the event loop it is used on.
-
-    Leases and their extension have connections of their own: no crowd of other calls starves them.
-    """
-
-    def __init__(
-        self, url: str, clock: Clock, chance: Chance, instant: Callable[[], str] = server_time
-    ) -> None:
-        self._lines = Lines(url, patience=_PATIENCE, most=16)
-        self._leasing = Lines(url, patience=_PATIENCE, most=16)
+    def __init__(self, url: str, clock: Clock, chance: Chance, instant: Instant = by_redis) -> None:
+        lines, leasing = (Lines(url, patience=_PATIENCE, most=16) for _ in range(2))
+        super().__init__(lines, leasing, instant)
         self._standing = Lines(url, patience=STAND + _PATIENCE, most=1000)
         self._wakeups = Wakeups(self._standing, self._lines, clock, chance)
         self._views = QueueViews(self._lines, instant)
         self._registry = WorkerRegistry(self._lines)
         self._watchers = WatcherRegistry(self._lines)
-        self._instant = instant
         self._introduced: set[str] = set()
-        self._limited: dict[str, Script] = {}
-        """How we lease from queues in which limits were in use when we last did."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -136,109 +108,6 @@ class RedisLeaseQueue:
         if queue not in self._introduced:
             await self._lines.ask("SADD", QUEUES.pattern, queue)
             self._introduced.add(queue)
-
-    # -- leasing
-
-    async def lease(
-        self, queue: str, *, worker: str, lease_id: str, limit: int, ttl: timedelta
-    ) -> Grant:
-        """Move what is due from delayed to ready, then lease up to `limit` (≤ 1,000) in order.
-
-        Idempotent by `lease_id`: the repeat after a lost reply gives the same jobs. A paused queue
-        has no next due time, since nobody should get up for it.
-        """
-        words: list[Word] = [self._instant(), min(limit, BATCH), ttl // MS, worker, lease_id]
-        now_us, next_due, word, *job_ids = await self._lease(
-            queue, keys_of(queue).leasing(worker), words
-        )
-        if word == "unlimited":
-            self._limited.pop(queue, None)
-        return Grant(
-            job_ids=job_ids,
-            judged_at=from_us(now_us),
-            next_due_at=None if next_due < 0 else from_ms(next_due),
-            paused=word == "paused",
-        )
-
-    async def _lease(self, queue: str, keys: Sequence[str], words: Sequence[Word]) -> Reply:
-        """By the script that knows no more of limits than are in use in this queue."""
-        script = self._limited.get(queue, scripts.LEASE)
-        while not (reply := await self._leasing.run(script, keys, words)):
-            script = self._limited[queue] = _KNOWS_MORE[script.name]
-        return reply
-
-    async def extend(self, leases: Sequence[Lease], ttl: timedelta) -> None:
-        """Write these leases, new or over another's: MongoDB was asked first (R8, H20)."""
-
-        async def extend_in(queue: str, mine: Sequence[Lease]) -> None:
-            for part in parts(mine):
-                words: list[Word] = [self._instant(), ttl // MS, *held_words(part)]
-                await self._leasing.run(scripts.EXTEND, keys_of(queue).ending, words)
-
-        await each_queue(leases, lambda lease: lease.queue, extend_in)
-
-    async def ack(self, leases: Sequence[Lease]) -> None:
-        """Remove each lease that is still exactly this one (H13)."""
-        await each_queue(leases, lambda lease: lease.queue, self._ack)
-
-    async def _ack(self, queue: str, leases: Sequence[Lease]) -> None:
-        for part in parts(leases):
-            words: list[Word] = [self._instant(), *lease_words(part)]
-            keys = keys_of(queue).ending
-            has_keys = self._limited.get(queue) is scripts.LEASE_LIMITED
-            if has_keys or await self._lines.run(scripts.ACK, keys, words) < 0:
-                await self._lines.run(scripts.ACK_LIMITED, keys, words)
-
-    async def forgo(self, leases: Sequence[Lease]) -> None:
-        """As `ack`, where nothing was started: tokens of rates are given back."""
-        await each_queue(leases, lambda lease: lease.queue, self._forgo)
-
-    async def _forgo(self, queue: str, leases: Sequence[Lease]) -> None:
-        for part in parts(leases):
-            words: list[Word] = [self._instant(), *lease_words(part)]
-            await self._lines.run(scripts.FORGO, keys_of(queue).ending, words)
-
-    async def give_back(self, returns: Sequence[tuple[Lease, Entry]]) -> None:
-        """Back to ready or delayed, each under its own lease only (R5, H13), and wake."""
-        await each_queue(returns, lambda pair: pair[0].queue, self._give_back)
-
-    async def _give_back(self, queue: str, returns: Sequence[tuple[Lease, Entry]]) -> None:
-        for part in parts(returns):
-            words: list[Word] = [self._instant(), *return_words(part)]
-            await self._lines.run(scripts.GIVE_BACK, keys_of(queue).ending, words)
-
-    # -- reaping
-
-    async def expired(self, queue: str, limit: int) -> Sequence[ExpiredLease]:
-        """Leases past their deadline by Redis's clock, the oldest first; nothing is moved (R9)."""
-        words: list[Word] = [self._instant(), limit]
-        reply = await self._lines.run(scripts.EXPIRED, [keys_of(queue).leased], words)
-        pairs = zip(reply[::2], reply[1::2], strict=True)
-        return [ExpiredLease(job_id, int(deadline)) for job_id, deadline in pairs]
-
-    async def requeue(self, queue: str, moves: Sequence[tuple[ExpiredLease, Entry]]) -> int:
-        """Back to ready (or delayed), each if the same expired lease is still there (H12)."""
-        moved = 0
-        for part in parts(moves):
-            words = [self._instant(), *move_words(part)]
-            moved += await self._lines.run(scripts.REQUEUE, keys_of(queue).ending, words)
-        return moved
-
-    async def drop(self, queue: str, expired: Sequence[ExpiredLease]) -> int:
-        """Remove each if the same expired lease is still there (H12)."""
-        dropped = 0
-        for part in parts(expired):
-            words = [self._instant(), *expired_words(part)]
-            dropped += await self._lines.run(scripts.DROP, keys_of(queue).ending, words)
-        return dropped
-
-    async def leased(self, queue: str, job_ids: Sequence[str]) -> frozenset[str]:
-        """Which of these are in `leased`."""
-        found: set[str] = set()
-        for part in parts(job_ids):
-            deadlines = await self._lines.ask("ZMSCORE", keys_of(queue).leased, *part)
-            found.update(job_id for job_id, at in zip(part, deadlines, strict=True) if at)
-        return frozenset(found)
 
     # -- incarnation
 

@@ -16,9 +16,6 @@ class ServerFacts:
 
     version: str
     maxmemory_policy: str
-    used_bytes: int
-    maxmemory_bytes: int
-    """0: no limit."""
 
     def require_noeviction(self) -> None:
         """Raise `UnfitServer` if Redis may throw keys away when its memory is full."""
@@ -36,8 +33,6 @@ async def facts_of(lines: Lines) -> ServerFacts:
     return ServerFacts(
         version=facts["redis_version"],
         maxmemory_policy=facts["maxmemory_policy"],
-        used_bytes=int(facts["used_memory"]),
-        maxmemory_bytes=int(facts["maxmemory"]),
     )
 
 

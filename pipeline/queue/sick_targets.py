@@ -5,7 +5,7 @@ nobody walks over the whole of Redis. One whose hash is gone is taken out of it 
 it: workers go by the index, and would neither hold its jobs back nor count their failures.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Self
 
@@ -13,9 +13,9 @@ from pipeline.domain.instants import from_ms
 from pipeline.ports import Chance, Probe, SickTarget, Wait, Well
 from pipeline.queue import scripts
 from pipeline.queue.batches import MS
-from pipeline.queue.connect import Lines, Reply, Word
+from pipeline.queue.connect import Lines, Reply, Word, pairs
 from pipeline.queue.keys import SICK_TARGET, SICK_TARGETS
-from pipeline.queue.lease_queue import server_time
+from pipeline.queue.scripts import Instant, by_redis
 
 FIRST = timedelta(seconds=5)
 """Until the first probe; doubled by each that fails."""
@@ -35,7 +35,7 @@ _PATIENCE = 2.0
 class RedisSickTargets:
     """`pipeline.ports.SickTargets` on Redis. Belongs to the event loop it is used on."""
 
-    def __init__(self, url: str, chance: Chance, instant: Callable[[], str] = server_time) -> None:
+    def __init__(self, url: str, chance: Chance, instant: Instant = by_redis) -> None:
         self._lines = Lines(url, patience=_PATIENCE, most=8)
         self._chance = chance
         self._instant = instant
@@ -93,7 +93,7 @@ def _keys(origin: str) -> list[str]:
 
 
 def _target(origin: str, reply: Reply) -> SickTarget:
-    fields: Mapping[str, str] = dict(zip(reply[::2], reply[1::2], strict=True))
+    fields: Mapping[str, str] = dict(pairs(reply))
     return SickTarget(
         origin=origin,
         since=from_ms(int(fields["since_ms"])),

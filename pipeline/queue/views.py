@@ -1,16 +1,17 @@
 """What a person sees of a queue. Reads only."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from pipeline.domain.instants import from_ms
-from pipeline.domain.limits import reached
+from pipeline.domain.limits import next_token, reached
 from pipeline.domain.priority import DEFAULT, read_score, ready_score
 from pipeline.ports import KeyView, Peeked, QueueView, Room
 from pipeline.queue import scripts
 from pipeline.queue.batches import BATCH, MS, parts
-from pipeline.queue.connect import Lines, Reply, Word
+from pipeline.queue.connect import Lines, Reply, Word, pairs
 from pipeline.queue.keys import keys_of
+from pipeline.queue.scripts import Instant
 
 _CLAIMED = 3
 
@@ -18,7 +19,7 @@ _CLAIMED = 3
 class QueueViews:
     """Counts and order. A due job that no worker has fetched from `delayed` yet counts as ready."""
 
-    def __init__(self, lines: Lines, instant: Callable[[], str]) -> None:
+    def __init__(self, lines: Lines, instant: Instant) -> None:
         self._lines = lines
         self._instant = instant
 
@@ -50,8 +51,8 @@ class QueueViews:
         now, ready, delayed, odd, keys = await self._lines.run(
             scripts.PEEK, keys_of(queue).all, [self._instant(), min(limit, BATCH)]
         )
-        waiting = [Waiting(job_id, *read_score(float(score))) for job_id, score in _pairs(ready)]
-        for (job_id, due), word in zip(_pairs(delayed), odd, strict=True):
+        waiting = [Waiting(job_id, *read_score(float(score))) for job_id, score in pairs(ready)]
+        for (job_id, due), word in zip(pairs(delayed), odd, strict=True):
             priority, _, _ = (word or str(DEFAULT)).partition(" ")
             waiting.append(Waiting(job_id, int(priority), int(due)))
         for key, state, running, jobs in keys:
@@ -93,7 +94,7 @@ def _of_key(
 def waits_for(key: str, room: Room, running: int, most: int | None) -> str:
     """What a person is told of a job that its limit key holds back."""
     if room.token_in is not None:
-        return f"key {key}: next token in {room.token_in.total_seconds():.1f} s"
+        return f"key {key}: {next_token(room.token_in)}"
     return f"key {key}: {reached(running, most)}"
 
 
@@ -121,7 +122,3 @@ def in_order(waiting: Sequence[Waiting], now: int) -> Sequence[Peeked]:
         Peeked(job.job_id, job.priority, from_ms(job.due), job.due <= now, job.waits_for)
         for job in sorted(waiting, key=rank)
     ]
-
-
-def _pairs(reply: Sequence[str]) -> Sequence[tuple[str, str]]:
-    return list(zip(reply[::2], reply[1::2], strict=True))

@@ -7,6 +7,7 @@ caller looks anyway.
 """
 
 from pipeline.domain.errors import Unavailable
+from pipeline.domain.pauses import growing, half_to_all
 from pipeline.ports import Chance, Clock
 from pipeline.queue import scripts
 from pipeline.queue.connect import Lines
@@ -14,7 +15,7 @@ from pipeline.queue.connect import Lines
 STAND = 20
 """Seconds that a read stands. A blocking command's own timeout is late by up to 100 ms (`hz 10`):
 nothing may be timed by it."""
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
 
 class Wakeups:
@@ -44,6 +45,5 @@ class Wakeups:
         await self._lines.run(scripts.WAKE, [key])
 
     def _pause(self) -> float:
-        """Longer each time, and of random length: not all come back in the same moment."""
-        longest = min(_FIRST_PAUSE * 2.0 ** min(self._failures, 20), _LONGEST_PAUSE)
-        return longest * (0.5 + self._chance.lot() / 2)
+        whole = growing(self._failures, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE)
+        return half_to_all(whole, self._chance.lot())

@@ -1,8 +1,8 @@
 """Jobs and executions as MongoDB documents, and back; nothing else.
 
 `jobs` `_id` is the job's id, `spec` is what the user asked for, word for word; `executions` `_id`
-is `<job id>/<attempt>`. What is None is left out. A tombstone has none of a job's fields but `_id`,
-`state`, `fingerprint` and `buried_at`.
+is `<job id>/<attempt>`. What is None is left out. Of a job's fields a tombstone has `_id`, `state`,
+`fingerprint` and `attempt`; `buried_at` is its own.
 """
 
 from datetime import datetime, timedelta

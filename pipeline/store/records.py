@@ -16,6 +16,7 @@ from pymongo.errors import BulkWriteError, PyMongoError
 
 from pipeline.domain.errors import Flaw, Rejected
 from pipeline.domain.execution import LATE, ErrorInfo, Execution, late_note
+from pipeline.domain.text import storable
 from pipeline.store import documents
 from pipeline.store.connect import DUPLICATE, Database, failed_writes, raw, translated
 from pipeline.store.encoding import Unstorable, encoded
@@ -104,4 +105,4 @@ def _bare(execution: Execution, why: str) -> _Record:
 
 
 def _clean(text: str) -> str:
-    return text[:_MESSAGE_CHARS].encode(errors="replace").decode()
+    return storable(text[:_MESSAGE_CHARS])

@@ -17,6 +17,7 @@ from datetime import timedelta
 
 from pipeline.domain.errors import Unavailable
 from pipeline.domain.lifecycle import Change, EventError, History, JobEvent
+from pipeline.domain.pauses import half_to_all
 from pipeline.domain.states import State
 from pipeline.ports import Chance, Clock, EventFeed, EventOutlet, HistoryLost
 from pipeline.telemetry import EVENTS_LAG, EVENTS_PUBLISHED, STEP_ERRORS, log
@@ -67,7 +68,7 @@ class Announcer:
             self._history.forget()
             self._holds = await self._feed.hold()
             if not self._holds:
-                return _OFFER_SECONDS * (0.5 + self._chance.lot() / 2)
+                return half_to_all(_OFFER_SECONDS, self._chance.lot())
             _log.info("events.held", next="telling what happens")
         try:
             changes = await self._feed.read(LIMIT)
@@ -179,7 +180,7 @@ class Announcer:
         self._holds = False
         self._feed.rewind()
         self._history.forget()
-        return _RETRY_SECONDS * (0.5 + self._chance.lot() / 2)
+        return half_to_all(_RETRY_SECONDS, self._chance.lot())
 
 
 def _with_error(event: JobEvent, errors: Mapping[tuple[str, int], EventError]) -> JobEvent:

@@ -190,4 +190,4 @@ def _lost(job: Job, death: Death | None, told: dict[str, Any]) -> Lost:
 
 
 def _waits_in(name: str, job: Job | None) -> bool:
-    return job is not None and job.state is State.QUEUED and job.queue == name
+    return job is not None and job.is_queued_in(name)

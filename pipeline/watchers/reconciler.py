@@ -166,8 +166,9 @@ class Reconciler:
         while True:
             jobs = await self._store.running_jobs(before, after, _BATCH)
             for job in await self._leaseless(jobs):
-                absent[_attempt(job)] = seen.get(job.queue, Incarnation(None, ""))
-            await self._reap_twice_absent([job for job in jobs if _attempt(job) in absent], absent)
+                absent[Attempt.of(job)] = seen.get(job.queue, Incarnation(None, ""))
+            looked_for = [job for job in jobs if Attempt.of(job) in absent]
+            await self._reap_twice_absent(looked_for, absent)
             if len(jobs) < _BATCH:
                 break
             after = _position(jobs[-1], lambda job: job.started_at)
@@ -186,7 +187,7 @@ class Reconciler:
     async def _reap_twice_absent(
         self, jobs: Sequence[Job], absent: dict[Attempt, Incarnation]
     ) -> None:
-        gone = [job for job in jobs if self._absent.get(_attempt(job)) == absent[_attempt(job)]]
+        gone = [job for job in jobs if self._absent.get(Attempt.of(job)) == absent[Attempt.of(job)]]
         await lose(gone, self._store, self._queue, self._clock, self._notes)
 
     # -- pauses and wake-ups ----------------------------------------------------------------
@@ -233,10 +234,6 @@ class Reconciler:
 
     def _is_long_ago(self, moment: float, seconds: float) -> bool:
         return self._clock.monotonic() - moment >= seconds
-
-
-def _attempt(job: Job) -> Attempt:
-    return Attempt(job.id, job.attempt, job.lease_id or "")
 
 
 def _position(job: Job, instant: Callable[[Job], datetime | None]) -> Position:

@@ -6,56 +6,27 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import aio_pika
 import pytest
 import pytest_asyncio
 from aio_pika.abc import AbstractQueue
 
-from infra.local.rabbitmq import RabbitMq
-from infra.local.servers import Urls
 from pipeline.broker.target import RabbitTarget
 from pipeline.broker.targets import IDLE_SECONDS, MOST_IDLE, RabbitTargets
 from pipeline.clock import StoreClock
 from pipeline.domain.errors import Rejected
-from pipeline.domain.execution import Failed, Succeeded
-from tests.amqp_world import executors_of, inbox_on, publish
+from pipeline.domain.execution import Succeeded
+from tests.amqp_world import Partner, inbox_on, known, publish
 from tests.cable import Cable
 from tests.endings import failure
 from tests.fakes.clock import ManualClock
-from tests.servers import Servers, private_local_servers
+from tests.servers import Servers
 from tests.support import eventually
-from workers.executors.executors import Executors
-from workers.secrets import Secrets
 
 
 @pytest_asyncio.fixture
 async def inbox(amqp_url: str) -> AsyncIterator[AbstractQueue]:
     async with inbox_on(amqp_url) as inbox:
         yield inbox
-
-
-class Partner:
-    """Another vhost with a queue `orders`; the secret that names it is a file."""
-
-    def __init__(self, url: str, folder: Path) -> None:
-        self.url = url
-        self.folder = folder
-        self.secret = {"secret": "PARTNER"}
-
-    def become(self, url: str, name: str = "PARTNER") -> None:
-        """The secret is this URL from now on."""
-        (self.folder / name).write_text(f"{url}\n")
-
-    async def orders(self) -> list[bytes]:
-        """What has come there."""
-        connection = await aio_pika.connect(self.url)
-        async with connection:
-            channel = await connection.channel()
-            queue = await channel.declare_queue("orders", durable=True)
-            found = []
-            while message := await queue.get(no_ack=True, fail=False):
-                found.append(message.body)
-            return found
 
 
 @pytest_asyncio.fixture
@@ -70,11 +41,6 @@ async def partner(servers: Servers, amqp_url: str, tmp_path: Path) -> Partner:
 async def targets(amqp_url: str) -> AsyncIterator[RabbitTargets]:
     async with RabbitTargets(amqp_url, StoreClock()) as targets:
         yield targets
-
-
-def known(targets: RabbitTargets, partner: Partner) -> Executors:
-    """What a worker runs that knows the secrets in the partner's folder."""
-    return executors_of(targets, Secrets({}, partner.folder))
 
 
 async def test_a_message_goes_to_the_broker_that_a_secret_names(
@@ -208,72 +174,6 @@ async def test_of_many_brokers_a_few_connections_stay_open(
             assert await publish(executors, **asked) == Succeeded()
         await eventually(lambda: cable.connections == MOST_IDLE)
     assert len(await partner.orders()) == MOST_IDLE + 5
-
-
-# -- a user of its own on a broker of its own
-
-ADD_USER = """
-rabbit_auth_backend_internal:add_user(<<"partner">>, <<"{password}">>, <<"dueq">>),
-rabbit_auth_backend_internal:set_permissions(
-    <<"partner">>, <<"/">>, <<"">>, <<"(amq.default|orders)">>, <<"">>, <<"dueq">>).
-"""
-CHANGE_PASSWORD = """
-rabbit_auth_backend_internal:change_password(<<"partner">>, <<"{password}">>, <<"dueq">>),
-rabbit_networking:close_all_user_connections(<<"partner">>, <<"new password">>).
-"""
-
-
-@pytest_asyncio.fixture(scope="module")
-async def broker() -> AsyncIterator[RabbitMq]:
-    async with private_local_servers(Urls(mongo="unused:", redis="unused:")) as local:
-        assert local.rabbitmq is not None
-        local.rabbitmq.evaluate(ADD_USER.format(password="first"))
-        yield local.rabbitmq
-
-
-async def test_rights_that_a_user_does_not_have_hurt_only_jobs_that_need_them(
-    targets: RabbitTargets, broker: RabbitMq, tmp_path: Path
-) -> None:
-    """The broker closes the channel for each, while others are sending on theirs."""
-    partner = Partner(broker.url, tmp_path)
-    broker.evaluate(CHANGE_PASSWORD.format(password="second"))
-    partner.become(user_url(broker, "second"))
-    executors = known(targets, partner)
-    await partner.orders()
-    bad = [
-        publish(executors, exchange="amq.topic", url=partner.secret, verbatim=bool(number % 2))
-        for number in range(60)
-    ]
-    good = [publish(executors, routing_key="orders", url=partner.secret) for _ in range(60)]
-    endings = await asyncio.gather(*good[:30], *bad, *good[30:])
-    assert endings[:30] + endings[90:] == [Succeeded()] * 60
-    assert {failure(ending).error.type for ending in endings[30:90]} == {"access_refused"}
-    assert len(await partner.orders()) == 60
-
-
-async def test_a_password_that_was_changed_is_refused_until_the_secret_is_changed_too(
-    targets: RabbitTargets, broker: RabbitMq, tmp_path: Path
-) -> None:
-    partner = Partner(broker.url, tmp_path)
-    executors = known(targets, partner)
-    asked = {"routing_key": "orders", "url": partner.secret}
-    await partner.orders()
-    broker.evaluate(CHANGE_PASSWORD.format(password="second"))
-    partner.become(user_url(broker, "second"))
-    assert await publish(executors, **asked) == Succeeded()
-    await asyncio.to_thread(broker.evaluate, CHANGE_PASSWORD.format(password="third"))
-
-    async def is_refused() -> bool:
-        ending = await publish(executors, **asked)
-        return isinstance(ending, Failed) and ending.error.type == "access_refused"
-
-    await eventually(is_refused)
-    partner.become(user_url(broker, "third"))
-    assert await publish(executors, **asked) == Succeeded()
-
-
-def user_url(broker: RabbitMq, password: str) -> str:
-    return broker.url.replace("guest:guest", f"partner:{password}")
 
 
 async def test_a_broker_that_is_closed_is_not_connected_to_by_what_still_opens(

@@ -54,6 +54,16 @@ class Server:
         return await executors.run(a_job(body={"http": {"url": self.url, "method": method}}))
 
 
+async def write_cut(writer: Writer, data: bytes, cut: int) -> None:
+    """In two pieces: the reader has the first before the second is there."""
+    writer.write(data[:cut])
+    await writer.drain()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    writer.write(data[cut:])
+    await writer.drain()
+
+
 @pytest.mark.parametrize(
     "stray",
     [STRAY, STRAY[:20], b"\r\n", b"junk"],
@@ -87,12 +97,7 @@ async def test_what_comes_with_the_end_of_an_answer_is_none_to_the_next_request(
     async def serve(server: Server, reader: Reader, writer: Writer) -> None:
         for _ in range(2):
             await server.request(reader)
-            writer.write(OWN[:-1])
-            await writer.drain()
-            for _ in range(10):
-                await asyncio.sleep(0)
-            writer.write(OWN[-1:] + STRAY)
-            await writer.drain()
+            await write_cut(writer, OWN + STRAY, len(OWN) - 1)
         await reader.read()
 
     server = Server(serve)
@@ -154,12 +159,7 @@ async def test_an_answer_with_more_than_there_is_to_it_is_an_answer(
 
     async def serve(server: Server, reader: Reader, writer: Writer) -> None:
         await server.request(reader)
-        cut = cuts[server.requests - 1]
-        writer.write(answer[:cut])
-        await writer.drain()
-        for _ in range(10):
-            await asyncio.sleep(0)
-        writer.write(answer[cut:])
+        await write_cut(writer, answer, cuts[server.requests - 1])
         await reader.read()
 
     server = Server(serve)
@@ -177,11 +177,7 @@ async def test_a_body_that_breaks_off_into_no_http_is_not_waited_for(cut: int) -
 
     async def serve(server: Server, reader: Reader, writer: Writer) -> None:
         await server.request(reader)
-        writer.write(answer[:at])
-        await writer.drain()
-        for _ in range(10):
-            await asyncio.sleep(0)
-        writer.write(answer[at:])
+        await write_cut(writer, answer, at)
         await reader.read()
 
     server = Server(serve)

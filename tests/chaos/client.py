@@ -69,7 +69,6 @@ class Ledger:
 
     asked: dict[str, Asked] = field(default_factory=dict)
     accepted: dict[str, float] = field(default_factory=dict)
-    retries: int = 0
 
     def ask(self, asked: Sequence[Asked]) -> None:
         """About to be sent for the first time."""
@@ -121,7 +120,6 @@ class HttpClient:
     async def _insist(self, path: str, key: str, body: Any) -> Any:
         async with asyncio.timeout(ACCEPT_SECONDS):
             while (answer := await self._try(next(self._gateways) + path, key, body)) is None:
-                self._ledger.retries += 1
                 await asyncio.sleep(AGAIN_SECONDS)
             return answer
 

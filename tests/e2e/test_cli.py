@@ -51,6 +51,13 @@ def test_a_wait_that_takes_too_long_ends_with_7(system: Up) -> None:
     assert ran.returncode == 7
 
 
+def test_a_job_in_a_queue_without_workers_says_where_to_look(system: Up) -> None:
+    ran = system.dueq("job", "submit", "--queue", "nobodys", "--payload", "x", "--wait", "1")
+    assert ran.returncode == 7
+    assert "`dueq queue show nobodys`" in ran.stderr
+    assert system.json("queue", "show", "nobodys")["workers"] == 0
+
+
 def test_a_job_that_is_unknown_ends_with_3_and_one_that_has_ended_cannot_be_cancelled(
     system: Up,
 ) -> None:
@@ -111,13 +118,16 @@ def test_a_paused_queue_keeps_its_jobs_in_order_until_it_is_resumed(system: Up) 
     assert system.json("queue", "show", queue)["paused"] is False
 
 
-def test_a_queue_that_nobody_knows_is_paused_with_a_word_of_doubt(system: Up) -> None:
+@pytest.mark.parametrize("words", [("pause", "emials"), ("limit", "mials", "--concurrency", "2")])
+def test_a_queue_that_nobody_knows_is_held_with_a_word_of_doubt(
+    system: Up, words: tuple[str, ...]
+) -> None:
     """It may be misspelt, and the one that was meant goes on."""
-    first, again = (system.dueq("queue", "pause", "emials") for _ in range(2))
+    first, again = (system.dueq("queue", *words) for _ in range(2))
     assert (first.returncode, again.returncode) == (0, 0)
     assert "is that its name?" in first.stderr
     assert again.stderr == ""
-    wrong = system.dueq("queue", "pause", "no name")
+    wrong = system.dueq("queue", words[0], "no name", *words[2:])
     assert (wrong.returncode, "all the same" in wrong.stderr) == (3, False)
 
 

@@ -160,6 +160,17 @@ def test_the_worker_on_the_page_is_as_short_as_it_says() -> None:
     assert len(blocks("sh").splitlines()) <= 30
 
 
+def test_a_shell_worker_without_a_command_does_not_start(tmp_path: Path) -> None:
+    """It would take every job of its queue, do nothing, and tell that it succeeded."""
+    (tmp_path / "worker.sh").write_text(blocks("sh"))
+    asked = ["sh", "worker.sh", "mail"]
+    ran = subprocess.run(
+        asked, cwd=tmp_path, capture_output=True, text=True, timeout=10, check=False
+    )
+    assert ran.returncode != 0
+    assert "COMMAND" in ran.stderr
+
+
 async def test_a_job_runs_in_shell_and_its_output_is_its_log(world: World) -> None:
     world.worker()
     job_id = world.submit("anything")

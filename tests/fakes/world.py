@@ -70,6 +70,14 @@ class World:
         grant = await self.leased(lease_id, worker=worker)
         return await self.started(grant, lease_id, worker=worker)
 
+    async def dispatched_and_run(
+        self, lease_id: str = "l1", queue: str = "default"
+    ) -> Sequence[str]:
+        """A dispatcher's pass and a worker's: the ids that it won."""
+        await self.dispatched()
+        grant = await self.leased(lease_id, queue=queue)
+        return [job.id for job in await self.started(grant, lease_id, queue=queue)]
+
     async def running(self, lease_id: str = "lease-1", **body: Any) -> Job:
         """A fresh job that `worker-1` runs under this lease."""
         await self.ready(**body)
@@ -79,7 +87,7 @@ class World:
     async def ended(self, job: Job, ending: Ending) -> Execution:
         """Its worker ends it; the record that stands."""
         record = conclude(job, ending, finished_at=self.now, lot=0.5)
-        (standing,) = await end([record], [lease_of(job)], self.store, self.queue)
+        (standing,) = await end([record], [Lease.of(job)], self.store, self.queue)
         return standing
 
     # -- looking
@@ -106,10 +114,3 @@ class World:
     def is_leased(self, job_id: str, queue: str = "default") -> bool:
         """Whether Redis has it in leased."""
         return job_id in self.queue.part(queue).leased
-
-
-def lease_of(job: Job) -> Lease:
-    """The lease under which it runs."""
-    assert job.worker is not None
-    assert job.lease_id is not None
-    return Lease(job.id, job.queue, job.worker, job.lease_id)

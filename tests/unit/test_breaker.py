@@ -1,5 +1,6 @@
 """The breaker of http jobs, in two workers that share what they know. Time is the test's."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -111,6 +112,25 @@ async def test_its_gauge_falls_with_the_answer_though_no_other_job_follows(world
     world.clock.advance(5)
     await world.two.heard(await world.passed(world.two), Answered())
     assert gauge() == 0
+
+
+async def test_a_worker_that_has_no_more_jobs_for_it_hears_too_that_it_is_well(
+    world: World,
+) -> None:
+    def gauge() -> float | None:
+        return REGISTRY.get_sample_value("dueq_http_targets_sick")
+
+    keeping = asyncio.create_task(world.two.keep_current())
+    await world.fail(world.two, 3)
+    await world.clock.run(10)
+    assert gauge() == 1
+    await world.one.heard(await world.passed(world.one), Answered())
+    world.targets.fail_next("origins", Unavailable, applied=False)
+    await world.clock.run(10)
+    assert gauge() == 1
+    await world.clock.run(10)
+    assert gauge() == 0
+    keeping.cancel()
 
 
 async def test_a_probe_that_fails_doubles_the_pause(world: World) -> None:

@@ -16,6 +16,7 @@ from infra.cli.flags import seconds, value
 from infra.cli.logs import later, lines_of
 from infra.cli.output import Format, cell, emit_list, emit_one, harmless, tell
 from infra.cli.queue import rate_of
+from infra.cli.submit import submit
 from infra.cli.waiting import check_outcome
 from infra.exits import CommandFailed, Exit
 
@@ -75,6 +76,19 @@ def test_wait_without_a_number_waits_without_end_and_words_of_the_job_are_left_a
         "submit", "--wait=inf", "--", "x", "--wait",
     ]  # fmt: skip
     assert with_bare_wait(["submit", "--wait=5"]) == ["submit", "--wait=5"]
+
+
+def test_wait_takes_the_number_behind_it_and_no_other_word() -> None:
+    assert with_bare_wait(["--wait", "5", "-o", "id"]) == ["--wait=5", "-o", "id"]
+    assert with_bare_wait(["-f", "5", "--wait"]) == ["-f", "5", "--wait=inf"]
+    assert with_bare_wait(["--wait", "-"]) == ["--wait=inf", "-"]
+    assert with_bare_wait(["--wait", "--", "5"]) == ["--wait=inf", "--", "5"]
+
+
+def test_a_job_of_which_nothing_is_said_is_a_usage_error() -> None:
+    with pytest.raises(CommandFailed, match="say what to do") as failure:
+        submit()
+    assert failure.value.code is Exit.USAGE
 
 
 def test_a_table_in_a_pipe_is_aligned_and_cuts_nothing_off(

@@ -38,6 +38,14 @@ def test_one_url_in_the_environment_and_none_is_taken_from_beside(home: Path) ->
     assert urls_beside(home, {"DUEQ_MONGO_URL": "mongodb://elsewhere/dueq"}) == {}
 
 
+def test_a_url_in_the_environment_that_is_of_the_system_beside_leaves_the_rest_of_it(
+    home: Path,
+) -> None:
+    """Else `export DUEQ_URL=…`, for curl, would lead `dueq worker` to servers that are none."""
+    assert urls_beside(home, {"DUEQ_URL": "http://127.0.0.1:4"})["redis_url"] == BESIDE["redis_url"]
+    assert urls_beside(home, {"DUEQ_URL": "http://127.0.0.1:5"}) == {}
+
+
 def test_no_system_beside_or_a_torn_file_means_the_defaults(tmp_path: Path) -> None:
     assert urls_beside(tmp_path, {}) == {}
     (tmp_path / "urls.json").write_text('{"amqp_url": ')

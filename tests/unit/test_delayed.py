@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipeline.domain.body import MAX_JOB_BYTES, read_spec
 from pipeline.domain.delayed import MAX_DELAYED_BYTES, read_delayed
 from pipeline.domain.errors import Flaw, Rejected
-from pipeline.domain.fields import Entry, read_table, value_from_json, write_table
+from pipeline.domain.fields import Header, read_table, value_from_json, write_table
 from pipeline.domain.job import JobSpec
 from pipeline.domain.properties import properties_from_json, read_properties, write_properties
 from tests.fakes.clock import START
@@ -160,7 +160,7 @@ def test_whatever_a_message_says_is_said_again_byte_for_byte(raw: bytes, body: b
     [[(b"twice", b"B\1"), (b"twice", b"B\2")], [(b"own", value_from_json({"a": 5}))],
      [(b"own", b"F\0\0\0\x08\x05!int8B\5")], [(b"yes", b"t\2")], [(b"\xff", b"V")]],
 )  # fmt: skip
-def test_what_json_would_say_differently_is_kept_as_bytes(theirs: list[Entry]) -> None:
+def test_what_json_would_say_differently_is_kept_as_bytes(theirs: list[Header]) -> None:
     """A name twice, a table that looks like one of our types, a boolean of 2, a name not UTF-8."""
     asked = [*theirs, (b"x-delay", value_from_json(5))]
     spec, _ = read_delayed(b"", "key", write_properties({"headers": write_table(asked)}))

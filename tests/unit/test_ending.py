@@ -20,9 +20,9 @@ from pipeline.domain.execution import (
 from pipeline.domain.job import Job
 from pipeline.domain.states import State
 from pipeline.ending import call_off, end
-from pipeline.ports import JobStore
+from pipeline.ports import JobStore, Lease
 from tests.fakes.interposed import Died, die, interposed
-from tests.fakes.world import LEASE, World, lease_of
+from tests.fakes.world import LEASE, World
 
 pytestmark = pytest.mark.unit
 
@@ -42,7 +42,7 @@ async def end_all(
     world: World, jobs: Sequence[Job], ending: Ending, store: JobStore | None = None
 ) -> Sequence[Execution]:
     """As their worker does it."""
-    leases = [lease_of(job) for job in jobs]
+    leases = [Lease.of(job) for job in jobs]
     return await end(records(world, jobs, ending), leases, store or world.store, world.queue)
 
 

@@ -12,7 +12,7 @@ from pipeline.domain.execution import (
     Ending,
     ErrorInfo,
     Failed,
-    Held,
+    HeldBack,
     Lost,
     Outcome,
     Released,
@@ -87,7 +87,7 @@ def test_every_ending_decides_what_happens_to_the_job(
         (Lost(ERROR), Outcome.LOST),
         (Cancelled(), Outcome.CANCELLED),
         (Released(), Outcome.RELEASED),
-        (Held(ERROR, timedelta(seconds=7)), Outcome.RELEASED),
+        (HeldBack(ERROR, timedelta(seconds=7)), Outcome.RELEASED),
     ],
 )
 def test_the_outcome_is_how_it_ended_not_what_follows(ending: Ending, outcome: Outcome) -> None:
@@ -128,7 +128,7 @@ def test_h23_losses_are_not_failures_and_failures_no_losses() -> None:
 @pytest.mark.parametrize("on_lost", OnLost)
 def test_what_was_held_back_has_not_begun_and_counts_as_nothing(on_lost: OnLost) -> None:
     """Not even where a release would be a loss (H6): nothing of it was done."""
-    held = Held(ERROR, timedelta(seconds=7))
+    held = HeldBack(ERROR, timedelta(seconds=7))
     for failures, losses in product(range(3), range(MAX_LOST)):
         job = a_running(on_lost, failures=failures, losses=losses)
         assert decided(job, held) == Decision(Event.RELEASE, delay=timedelta(seconds=7))

@@ -8,7 +8,8 @@ import pytest
 import pytest_asyncio
 
 from pipeline.domain.limits import Limit
-from pipeline.ports import Grant
+from pipeline.ports import Grant, WorkerView
+from tests.fakes.clock import START
 from tests.fakes.interposed import interposed
 from tests.gateway_world import GatewayWorld, gateway_world
 
@@ -38,12 +39,22 @@ async def test_a_queue_tells_what_waits_in_it(world: GatewayWorld) -> None:
         "leased": 0,
         "paused": False,
         "oldest_wait": 2.0,
+        "workers": 0,
         "limits": {"concurrency": None, "rate": None, "waits_for": None},
         "waiting_keys": [],
         "sick_targets": [],
     }
     (listed,) = (await world.get("/api/queues")).json["items"]
     assert answer.json | listed == answer.json
+
+
+async def test_a_queue_tells_how_many_workers_take_its_jobs(world: GatewayWorld) -> None:
+    """None: what was submitted to it, be it by a typo, waits for ever."""
+    await queued(world, queue="eu")
+    view = WorkerView("w-1", "here", 7, ["default", "eu"], 1, 1, START)
+    for each in (view, replace(view, id="w-2", queues=["us"])):
+        await world.queue.announce_worker(each, timedelta(seconds=60))
+    assert (await world.get("/api/queues/eu")).json["workers"] == 1
 
 
 async def test_a_queue_tells_where_its_http_jobs_are_held_back(world: GatewayWorld) -> None:

@@ -1,4 +1,4 @@
-"""A change and "run now" in every race: with a dispatch, a start, an end, a cancel, each other."""
+"""A change in every race: with a dispatch, a start, an end, a cancel, another change."""
 
 from datetime import timedelta
 from typing import Any
@@ -37,19 +37,6 @@ async def change(
     )
 
 
-async def run_now(world: World, job_id: str, store: JobStore | None = None) -> Job:
-    return await operator.run_now(job_id, store or world.store, world.queue, world.clock)
-
-
-async def dispatched_and_run(
-    world: World, lease_id: str = "l1", queue: str = "default"
-) -> list[str]:
-    """A dispatcher's pass and a worker's: the ids that it won."""
-    await world.dispatched()
-    grant = await world.leased(lease_id, queue=queue)
-    return [job.id for job in await world.started(grant, lease_id, queue=queue)]
-
-
 # -- change
 
 
@@ -81,9 +68,9 @@ async def test_h15_a_job_postponed_while_it_is_ready_starts_at_its_new_time_only
     """The old member is still in Redis and is leased: a ghost, which the start refuses."""
     job_id = await world.ready()
     await change(world, job_id, {"delay": 1})
-    assert await dispatched_and_run(world) == []
+    assert await world.dispatched_and_run() == []
     world.clock.advance(1)
-    assert await dispatched_and_run(world, "l2") == [job_id]
+    assert await world.dispatched_and_run("l2") == [job_id]
 
 
 async def test_h15_a_job_postponed_between_dispatch_and_redis_is_not_early(world: World) -> None:
@@ -93,10 +80,10 @@ async def test_h15_a_job_postponed_between_dispatch_and_redis_is_not_early(world
     await change(world, job_id, {"delay": 100})
     await world.queue.add(entries)
     world.clock.advance(2)
-    assert await dispatched_and_run(world) == []
+    assert await world.dispatched_and_run() == []
     assert await world.state(job_id) is State.PENDING
     world.clock.advance(98)
-    assert await dispatched_and_run(world, "l2") == [job_id]
+    assert await world.dispatched_and_run("l2") == [job_id]
 
 
 async def test_h27_a_job_moved_to_another_queue_is_not_started_by_the_old_queues_worker(
@@ -104,8 +91,8 @@ async def test_h27_a_job_moved_to_another_queue_is_not_started_by_the_old_queues
 ) -> None:
     job_id = await world.ready()
     await change(world, job_id, {"queue": "eu"})
-    assert await dispatched_and_run(world, "l1") == []
-    assert await dispatched_and_run(world, "l2", queue="eu") == [job_id]
+    assert await world.dispatched_and_run("l1") == []
+    assert await world.dispatched_and_run("l2", queue="eu") == [job_id]
 
 
 async def test_a_job_changed_between_lease_and_start_runs_as_it_is_asked_for_now(
@@ -154,7 +141,7 @@ async def test_a_dispatch_in_between_makes_the_change_read_again(world: World) -
     store = interposed(world.store, "change", before=world.dispatched)
     assert (await change(world, job_id, {"delay": 60}, store)).state is State.PENDING
     world.clock.advance(2)
-    assert await dispatched_and_run(world) == []
+    assert await world.dispatched_and_run() == []
 
 
 async def test_a_whole_failed_attempt_in_between_is_kept(world: World) -> None:
@@ -249,66 +236,3 @@ async def test_a_bad_change_changes_nothing(world: World) -> None:
     with pytest.raises(Rejected):
         await change(world, job_id, {"priority": 11})
     assert await world.job(job_id) == before
-
-
-# -- run now
-
-
-async def test_a_job_far_away_is_run_now(world: World) -> None:
-    job_id = await world.stored(delay=3600)
-    job = await run_now(world, job_id)
-    assert (job.state, job.due_at) == (State.PENDING, world.now)
-    assert world.queue.has_token("(dispatch)")
-    assert await dispatched_and_run(world) == [job_id]
-
-
-async def test_a_job_that_waits_in_redis_for_its_moment_is_run_now(world: World) -> None:
-    """Queued in the look-ahead: the member with the old due time gives way to the new one."""
-    job_id = await world.stored(delay=1)
-    await world.dispatched()
-    await run_now(world, job_id)
-    assert await dispatched_and_run(world) == [job_id]
-    world.clock.advance(2)
-    assert await dispatched_and_run(world, "l2") == []
-
-
-async def test_a_job_that_is_due_stays_as_it_is(world: World) -> None:
-    job_id = await world.ready()
-    before = await world.job(job_id)
-    assert await run_now(world, job_id) == before
-
-
-async def test_a_retry_that_waits_is_run_now(world: World) -> None:
-    job = await world.running(retry={"base": 3600, "jitter": "none"})
-    await world.ended(job, BOOM)
-    await run_now(world, job.id)
-    assert await dispatched_and_run(world, "l2") == [job.id]
-
-
-async def test_what_runs_or_has_ended_is_not_run_now(world: World) -> None:
-    job = await world.running()
-    with pytest.raises(Conflict):
-        await run_now(world, job.id)
-    await world.ended(job, Succeeded())
-    with pytest.raises(Conflict):
-        await run_now(world, job.id)
-    with pytest.raises(NotFound):
-        await run_now(world, "no-such-job")
-
-
-async def test_a_job_postponed_under_run_now_is_run_now(world: World) -> None:
-    """It was due when we wrote, so that matched nothing; it is not when we read. Somebody asked for
-    now after that, so it is made due."""
-    job_id = await world.stored()
-
-    async def postpone() -> None:
-        await change(world, job_id, {"delay": 60})
-
-    job = await run_now(world, job_id, interposed(world.store, "hasten", after=postpone))
-    assert job.due_at == world.now
-
-
-async def test_run_now_works_without_redis(world: World) -> None:
-    job_id = await world.stored(delay=60)
-    world.queue.go_down()
-    assert (await run_now(world, job_id)).due_at == world.now

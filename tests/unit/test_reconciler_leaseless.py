@@ -6,9 +6,9 @@ import pytest
 
 from pipeline.domain.execution import ErrorInfo, Failed, Outcome, Succeeded, conclude
 from pipeline.domain.states import State
-from pipeline.ports import LiveNote
+from pipeline.ports import Lease, LiveNote
 from tests.fakes.live_notes import FakeLiveNotes
-from tests.fakes.world import LEASE, World, lease_of
+from tests.fakes.world import LEASE, World
 from tests.reconciler_world import SECONDS, a_world, at_ease, look_for
 
 pytestmark = pytest.mark.unit
@@ -59,7 +59,7 @@ async def test_h22_one_look_is_not_enough(world: World) -> None:
     await look_for(world, reconciler, 2 * SECONDS)
     assert await world.state(job_id) is State.RUNNING
     (job,) = world.store.jobs.values()
-    await world.queue.extend([lease_of(job)], timedelta(hours=1))
+    await world.queue.extend([Lease.of(job)], timedelta(hours=1))
     await look_for(world, reconciler, 3 * SECONDS)
     assert await world.state(job_id) is State.RUNNING
 
@@ -110,7 +110,7 @@ async def test_living_jobs_are_left_alone_however_long_they_run(world: World) ->
     reconciler = await at_ease(world)
     job = await world.running()
     for _ in range(50):
-        await world.queue.extend([lease_of(job)], LEASE)
+        await world.queue.extend([Lease.of(job)], LEASE)
         await look_for(world, reconciler, 9)
     after = await world.job(job.id)
     assert (after.state, after.attempt) == (State.RUNNING, 1)

@@ -1,13 +1,12 @@
 """What was asked of whole queues outlives Redis: pauses, limits. No wake-up is lost for good."""
 
-from dataclasses import replace
-
 import pytest
 
 from pipeline.domain.execution import Succeeded
 from pipeline.domain.limits import NO_LIMIT, Limit
+from pipeline.ports import Lease
 from tests.fakes.interposed import interposed
-from tests.fakes.world import LEASE, World, lease_of
+from tests.fakes.world import LEASE, World
 from tests.reconciler_world import a_world, at_ease, look_for
 
 pytestmark = pytest.mark.unit
@@ -93,7 +92,7 @@ async def test_a_wipe_leaves_no_key_with_more_room_than_it_has(world: World) -> 
     waiting = await world.ready(limits=asked)
     world.clock.advance(1)
     world.queue.wipe()
-    await world.queue.extend([replace(lease_of(job), limit_key="customer-7")], LEASE)
+    await world.queue.extend([Lease.of(job)], LEASE)
     await reconciler.step()
     assert (await world.leased("l2")).job_ids == []
     await world.ended(job, Succeeded(1))

@@ -47,8 +47,8 @@ def test_every_script_file_is_loaded() -> None:
 
 
 def test_a_redis_that_may_evict_is_refused_with_the_line_that_mends_it() -> None:
-    facts = ServerFacts("7.0.15", "allkeys-lru", 1, 0)
+    facts = ServerFacts("7.0.15", "allkeys-lru")
     with pytest.raises(UnfitServer, match="CONFIG SET maxmemory-policy noeviction") as refused:
         facts.require_noeviction()
     assert isinstance(refused.value, DueQError)
-    ServerFacts("7.0.15", "noeviction", 1, 0).require_noeviction()
+    ServerFacts("7.0.15", "noeviction").require_noeviction()

@@ -1,6 +1,6 @@
 """What `@task` takes, and what it refuses where it stands: else every job would fail of it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -41,9 +41,9 @@ def test_a_function_that_cannot_be_called_is_refused(registry: Registry, functio
         registry.task("it")(function)
 
 
-@pytest.mark.parametrize("timeout", [0, -1, float("nan")])
-def test_a_timeout_that_is_none_is_refused(registry: Registry, timeout: float) -> None:
-    with pytest.raises(ValueError, match="the timeout of task 'it'"):
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), "60", timedelta(seconds=60)])
+def test_a_timeout_that_is_none_is_refused(registry: Registry, timeout: Any) -> None:
+    with pytest.raises(ValueError, match="the timeout of task 'it' is seconds"):
         registry.task("it", timeout=timeout)
 
 

@@ -16,7 +16,7 @@ from infra.roles.worker import Asked, run
         ("\n\n1 / 0\n", "ZeroDivisionError: division by zero ({file}, line 3)"),
         (
             "from workers import task\n@task('odd', timeout=-1)\ndef odd(payload, context): ...\n",
-            "ValueError: the timeout of task 'odd' must be more than nothing ({file}, line 2)",
+            "ValueError: the timeout of task 'odd' is seconds, more than 0: -1 ({file}, line 2)",
         ),
         ("import no_such_module\n", "No module named 'no_such_module' ({file}, line 1)"),
     ],

@@ -68,6 +68,24 @@ async def test_an_unknown_task_is_unsupported_and_tried_again_elsewhere() -> Non
     assert ending.retryable
 
 
+async def test_who_misspelt_a_task_or_forgot_an_import_reads_what_there_is(
+    registry: Registry,
+) -> None:
+    for number in range(20):
+        registry.task(f"other.{number:02}")(lambda payload, context: None)
+    registry.task("mail")(lambda payload, context: None)
+    executors = Executors(TaskExecutor(registry, threads=1))
+    ending = failure(await executors.run(a_job(body={"task": "mial"})))
+    assert "no task 'mial'; it has mail, other.00, " in ending.error.message
+    assert ending.error.message.endswith(" and 1 more")
+
+
+async def test_a_worker_without_commands_says_how_it_would_run_them() -> None:
+    executors = Executors(TaskExecutor(Registry(), threads=1))
+    ending = failure(await executors.run(a_job(body={"command": "true"})))
+    assert "--allow-commands" in ending.error.message
+
+
 @pytest.mark.parametrize(
     "body",
     [{"http": {"url": "http://x.example/"}}, {"amqp": {"routing_key": "k"}}, {"command": "true"}],

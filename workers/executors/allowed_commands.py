@@ -12,7 +12,8 @@ from pathlib import Path
 from pipeline.domain.command_work import CommandWork, check_allowed
 
 _FREE = "JOB_"
-_DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+"""Of a worker that has none itself."""
 
 
 class Forbidden(Exception):
@@ -52,7 +53,7 @@ def _located(program: str) -> str:
     """Its whole path. The folder's links are resolved, so that `..` leads nowhere; the program's
     own is not, since one file may be many programs by its name."""
     if "/" not in program:
-        program = shutil.which(program, path=os.environ.get("PATH", _DEFAULT_PATH)) or program
+        program = shutil.which(program, path=os.environ.get("PATH", DEFAULT_PATH)) or program
     whole = Path(program)
     if not whole.is_absolute():
         return program

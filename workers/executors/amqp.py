@@ -17,13 +17,13 @@ from pipeline.domain.amqp_work import AmqpWork
 from pipeline.domain.errors import DueQError, Rejected, Unavailable, UnknownOutcome
 from pipeline.domain.execution import Ending, Succeeded
 from pipeline.domain.job import Job
+from pipeline.domain.properties import PERSISTENT
 from pipeline.domain.secret import SecretRef
 from pipeline.server_url import require_usable
 from workers.executors.executor import failed
 from workers.executors.fence import fence_headers
 from workers.secrets import NoSuchSecret, Revealed, Secrets
 
-_PERSISTENT = 2
 _SCHEMES = ("amqp", "amqps")
 
 
@@ -107,7 +107,7 @@ async def _publish(target: Target, job: Job, work: AmqpWork) -> None:
     body, content_type = _body(work)
     usual = {
         "content_type": content_type,
-        "delivery_mode": _PERSISTENT,
+        "delivery_mode": PERSISTENT,
         "message_id": job.id,
     }
     properties = work.raw_properties(usual, fence_headers(job))

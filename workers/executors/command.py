@@ -16,16 +16,16 @@ from pipeline.domain.command_work import CommandWork
 from pipeline.domain.execution import Ending, Succeeded
 from pipeline.domain.job import Job
 from pipeline.domain.secret import SecretRef
-from workers.executors.allowed_commands import AllowedCommands, Forbidden
+from pipeline.domain.text import storable
+from workers.executors.allowed_commands import DEFAULT_PATH, AllowedCommands, Forbidden
 from workers.executors.command_process import CommandProcess, Given
-from workers.executors.executor import OUTPUT_BYTES, failed, signal_name, storable, timed_out
+from workers.executors.executor import OUTPUT_BYTES, failed, signal_name, timed_out
 from workers.executors.fence import fence_environment
 from workers.guardian import Guardian
 from workers.notes import Note, Notes
 from workers.secrets import NoSuchSecret, Revealed, Secrets
 
 _KEPT = ("PATH", "HOME", "LANG")
-_DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 class CommandExecutor:
@@ -100,7 +100,7 @@ def _given(job: Job, work: CommandWork, revealed: Revealed) -> Given:
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     asked = {name: plain(value) for name, value in work.env.items()}
     stdin = None if work.stdin is None else plain(work.stdin).encode()
-    environment = {"PATH": _DEFAULT_PATH, **kept, **asked, **fence_environment(job)}
+    environment = {"PATH": DEFAULT_PATH, **kept, **asked, **fence_environment(job)}
     return Given(environment, work.cwd, stdin)
 
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 from pipeline.domain.execution import Ending, ErrorInfo, Failed, Succeeded, TimedOut
 from pipeline.domain.job import Job
+from pipeline.domain.text import storable
 
 MESSAGE_CHARS = 2000
 DETAIL_CHARS = 16 * 1024
@@ -80,20 +81,9 @@ def reporting(ending: Ending, told: dict[str, object]) -> Ending:
             return ending
 
 
-def storable(text: str) -> str:
-    """`text` as valid Unicode: lone surrogates cannot be stored."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
-
-
 def signal_name(number: int) -> str:
     """`SIGKILL`; most of the realtime signals have no name."""
     try:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def is_being_cancelled() -> bool:
-    """Whether a `CancelledError` just caught was meant for us; users' code may raise one too."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

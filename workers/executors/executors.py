@@ -4,13 +4,14 @@ import asyncio
 from dataclasses import dataclass
 from typing import assert_never
 
+from pipeline.cancelling import is_being_cancelled
 from pipeline.domain.amqp_work import AmqpWork
 from pipeline.domain.command_work import CommandWork
 from pipeline.domain.execution import Ending
 from pipeline.domain.http_work import HttpWork
 from pipeline.domain.job import Job, Kind, TaskWork
 from pipeline.telemetry import log
-from workers.executors.executor import Executor, Runaway, failed, is_being_cancelled, within
+from workers.executors.executor import Executor, Runaway, failed, within
 from workers.executors.task import TaskExecutor
 
 _log = log(__name__)
@@ -55,7 +56,10 @@ class Executors:
             case CommandWork() if self.command is not None:
                 # Keeps its time itself: what a command wrote before it was stopped is reported.
                 return await self.command.run(job, work)
-            case HttpWork() | AmqpWork() | CommandWork():
+            case CommandWork():
+                text = "this worker runs no commands: it was started without --allow-commands"
+                return failed("unsupported", text)
+            case HttpWork() | AmqpWork():
                 return failed("unsupported", f"this worker does not run {job.spec.kind} jobs")
             case _:
                 assert_never(work)

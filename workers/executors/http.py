@@ -16,7 +16,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from pipeline.domain.execution import Ending, ErrorInfo, Failed, Held, Succeeded, TimedOut
+from pipeline.domain.execution import Ending, ErrorInfo, Failed, HeldBack, Succeeded, TimedOut
 from pipeline.domain.http_work import HttpWork
 from pipeline.domain.job import Job
 from pipeline.ports import Clock, Wait
@@ -65,7 +65,7 @@ class HttpExecutor:
         within = timedelta(seconds=seconds) + _SPARE
         passed = await self._breaker.admit(origin_of(request.url), job.queue, within)
         if isinstance(passed, Wait):
-            return _held(request, passed)
+            return _held_back(request, passed)
         end = await _Call(work, reveal, self._connections, self._clock).run(request, seconds)
         if end.health is not None:
             await self._breaker.heard(passed, end.health)
@@ -77,9 +77,9 @@ def origin_of(url: URL) -> str:
     return str(url.origin())
 
 
-def _held(request: HttpRequest, wait: Wait) -> Held:
+def _held_back(request: HttpRequest, wait: Wait) -> HeldBack:
     message = f"{origin_of(request.url)} is sick ({wait.error}): not sent, waits without an attempt"
-    return Held(ErrorInfo("target_sick", message), wait.delay)
+    return HeldBack(ErrorInfo("target_sick", message), wait.delay)
 
 
 class _Call:

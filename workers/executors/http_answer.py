@@ -15,8 +15,9 @@ import aiohttp
 from pipeline.domain.execution import Ending, Succeeded
 from pipeline.domain.http_work import HttpWork
 from pipeline.domain.secret import HIDDEN, is_sensitive
+from pipeline.domain.text import storable
 from workers.breaker import Answered, Failing, Health
-from workers.executors.executor import OUTPUT_BYTES, failed, storable
+from workers.executors.executor import OUTPUT_BYTES, failed
 from workers.secrets import Revealed
 
 _LONGEST_RETRY_AFTER = timedelta(days=1)

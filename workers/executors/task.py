@@ -23,6 +23,9 @@ from workers.tasks import Context, Registry, Task
 _CLEAN_UP = 0.8
 """Seconds for a coroutine that was cancelled to end; all of it shall be over within one."""
 
+_TOLD = 20
+"""Names of tasks, in the failure of a job that names another."""
+
 Submit = Callable[[Job, Mapping[str, Any]], Awaitable[str]]
 """Submits a job that another job asks for; its id."""
 
@@ -75,10 +78,17 @@ class TaskExecutor:
         """
         task = self._registry.get(work.task)
         if task is None:
-            return failed("unsupported", f"this worker has no task {work.task!r}")
+            return failed("unsupported", self._without(work.task))
         with self._notes.of(job) as note:
             ending = await within(self.timeout_of(job), self._ending(task, job, work.payload, note))
             return reporting(ending, note.report())
+
+    def _without(self, name: str) -> str:
+        names = sorted(self._registry.tasks)
+        more = "" if len(names) <= _TOLD else f" and {len(names) - _TOLD} more"
+        return (
+            f"this worker has no task {name!r}; it has {', '.join(names[:_TOLD]) or 'none'}{more}"
+        )
 
     def pop_abandoned(self, job: Job) -> Runaway | None:
         """What runs on although its attempt has just ended; told once."""

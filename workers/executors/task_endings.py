@@ -11,13 +11,8 @@ from pydantic_core import PydanticSerializationError, to_json, to_jsonable_pytho
 from pipeline.domain.body import check_value
 from pipeline.domain.errors import Flaw, Rejected
 from pipeline.domain.execution import Ending, Failed, Succeeded
-from workers.executors.executor import (
-    DETAIL_CHARS,
-    MESSAGE_CHARS,
-    OUTPUT_BYTES,
-    failed,
-    storable,
-)
+from pipeline.domain.text import storable
+from workers.executors.executor import DETAIL_CHARS, MESSAGE_CHARS, OUTPUT_BYTES, failed
 from workers.tasks import BadPayload, Fail, Retry, time_of
 
 _FRAMES = -50
