@@ -5,8 +5,10 @@ A target is scheme, host and port of an http job. What holds, whatever happens:
   instant at which it is worth asking again. Only a request that was sent uses up an attempt.
 - After `after` failures in a row (counted by each worker for itself) requests to the target stop,
   of all workers. Then one at a time goes out, the probe: a real job, due by then. When it is
-  answered, all others follow; when it fails, the pause is doubled, up to five minutes. One that
-  takes more than a minute, be it because its job takes that long, is not waited for: the next goes.
+  answered, all others follow; when it fails, the pause is doubled, up to five minutes. When it says
+  nothing (this worker may not go there), the next goes: such jobs would keep the others waiting
+  for as long as they come. One that takes more than a minute, be it because its job takes that
+  long, is not waited for: the next goes.
 - Those held back return in line, 200 a second and target, however many they are; no line costs the
   others more than that. Nobody is put off for more than an hour, and then asks again.
 - It is a hint in Redis. Lost with Redis, or unreachable, jobs go out as if there were no breaker,
@@ -91,15 +93,18 @@ class Breaker:
         except Unavailable:
             return Passed(origin)
 
-    async def heard(self, passed: Passed, health: Health) -> None:
-        """What became of a request that was let through."""
+    async def heard(self, passed: Passed, health: Health | None) -> None:
+        """What became of a request that was let through; None says nothing of the target."""
         if not self._after:
             return
         try:
-            if isinstance(health, Answered):
-                await self._answered(passed)
-            else:
-                await self._failed(passed, health)
+            match health:
+                case Answered():
+                    await self._answered(passed)
+                case Failing():
+                    await self._failed(passed, health)
+                case None if passed.probe is not None:
+                    await self._targets.give_back(passed.origin, probe=passed.probe)
         except Unavailable as error:
             _log.warning("breaker.untold", error=str(error), next="the next request tells")
 

@@ -131,11 +131,15 @@ def _import(module: str) -> None:
 
 
 def _where(error: BaseException, module: str) -> str:
-    """In which line of a module, if any was executed."""
+    """In which line of a module; if none was executed, where it was looked for."""
     if isinstance(error, SyntaxError):
         return ""  # its text says so
     if isinstance(error, ModuleNotFoundError) and module.endswith(".py"):
         return "; a module is named without its .py"
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [each for each in frames if each.name == "<module>"]
-    return f" ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else ""
+    if theirs:
+        return f" ({theirs[-1].filename}, line {theirs[-1].lineno})"
+    if isinstance(error, ModuleNotFoundError):
+        return f"; it is neither in {Path.cwd()} nor installed"
+    return ""

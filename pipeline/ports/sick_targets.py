@@ -61,6 +61,10 @@ class SickTargets(Protocol):
         """Whether a job of `queue` may go there. As a probe it must be done `within`."""
         ...
 
+    async def give_back(self, origin: str, *, probe: str) -> None:
+        """This probe has learnt nothing: the next who asks is one. Another probe is left alone."""
+        ...
+
     async def close(self, origin: str) -> bool:
         """It has answered; whether that is news."""
         ...

@@ -70,6 +70,10 @@ class RedisSickTargets:
             case _:
                 return Well()
 
+    async def give_back(self, origin: str, *, probe: str) -> None:
+        """This probe has learnt nothing: the next who asks is one."""
+        await self._lines.run(scripts.SICK_GIVE_BACK, [SICK_TARGET.of(origin)], [probe])
+
     async def close(self, origin: str) -> bool:
         """It has answered; whether that is news."""
         return bool(await self._lines.run(scripts.SICK_CLOSE, _keys(origin), [origin]) == "closed")

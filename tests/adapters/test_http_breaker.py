@@ -13,6 +13,8 @@ from aiohttp import web
 
 from pipeline.domain.execution import Outcome
 from pipeline.domain.states import State
+from tests.builders import a_job
+from tests.endings import failure
 from tests.fakes.clock import SeededChance
 from tests.fakes.sick_targets import FakeSickTargets
 from tests.http_world import Receiver, executing, receiving, redirect
@@ -117,6 +119,22 @@ async def test_while_it_stays_sick_only_probes_go_there_and_each_by_another_job(
         assert 3 <= probes <= 4
         assert all(job.failures <= 1 for job in world.store.jobs.values())
         assert world.states() == {State.PENDING: 30}
+
+
+async def test_a_job_that_may_not_go_there_leaves_the_probe_to_one_that_may(world: World) -> None:
+    async with world.working(concurrency=1):
+        for _ in range(AFTER):
+            await world.call_sick(retry=NO_RETRY)
+        await world.settled()
+        world.is_sick = False
+        world.clock.advance(5)
+        breaker = Breaker(world.targets, world.clock, SeededChance(7), AFTER)
+        async with executing(clock=world.clock, breaker=breaker) as barred:
+            ending = failure(await barred.run(a_job(body={"http": {"url": world.sick.url}})))
+        assert ending.error.type == "forbidden_target"
+        job_id = await world.call_sick()
+        await world.settled()
+        assert world.state(job_id) is State.SUCCEEDED
 
 
 async def test_a_job_that_must_not_be_lost_is_held_back_too(world: World) -> None:

@@ -93,6 +93,19 @@ async def test_a_probe_that_is_never_heard_of_is_replaced(
     assert not await trip(targets, probe="first")
 
 
+async def test_a_probe_that_learnt_nothing_is_replaced_at_once(
+    targets: SickTargets, clock: ManualClock
+) -> None:
+    await trip(targets)
+    clock.advance(5)
+    await ask(targets, "first")
+    await targets.give_back(HOST, probe="first")
+    assert await ask(targets, "second") == Probe()
+    await targets.give_back(HOST, probe="first")
+    assert isinstance(await ask(targets, "third"), Wait)
+    assert await trip(targets, probe="second")
+
+
 async def test_each_probe_that_fails_doubles_the_pause_up_to_five_minutes(
     targets: SickTargets, clock: ManualClock
 ) -> None:

@@ -83,6 +83,13 @@ class FakeSickTargets(Faulty):
         return sick.slot
 
     @may_fail
+    async def give_back(self, origin: str, *, probe: str) -> None:
+        """As the port says."""
+        sick = self._sick.get(origin)
+        if sick is not None and sick.probe == probe:
+            sick.probe = sick.probe_until = None
+
+    @may_fail
     async def close(self, origin: str) -> bool:
         """As the port says."""
         return self._sick.pop(origin, None) is not None

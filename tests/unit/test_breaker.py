@@ -133,6 +133,18 @@ async def test_a_worker_that_has_no_more_jobs_for_it_hears_too_that_it_is_well(
     keeping.cancel()
 
 
+async def test_a_probe_that_says_nothing_of_the_target_leaves_it_to_the_next(world: World) -> None:
+    """Else jobs that this worker may not send would keep those of the other waiting for ever."""
+    await world.fail(world.one, 3)
+    world.clock.advance(5)
+    await world.two.heard(await world.passed(world.two), None)
+    probe = await world.passed(world.one)
+    assert probe.probe is not None
+    assert await world.is_held(world.two)
+    await world.one.heard(probe, Answered())
+    assert not await world.is_held(world.two)
+
+
 async def test_a_probe_that_fails_doubles_the_pause(world: World) -> None:
     await world.fail(world.one, 3)
     world.clock.advance(5)

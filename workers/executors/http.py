@@ -67,8 +67,7 @@ class HttpExecutor:
         if isinstance(passed, Wait):
             return _held_back(request, passed)
         end = await _Call(work, reveal, self._connections, self._clock).run(request, seconds)
-        if end.health is not None:
-            await self._breaker.heard(passed, end.health)
+        await self._breaker.heard(passed, end.health)
         return end.ending
 
 
