@@ -31,16 +31,27 @@ class Script:
     sha: str
 
 
-def load(name: str, *shared: str) -> Script:
+Part = str | tuple[str, ...]
+"""A file; or several, of which the last has the function of its name: they are defined only when
+it is called."""
+
+
+def load(name: str, *shared: Part) -> Script:
     """The script `lua/<name>.lua`, after the `shared` ones."""
-    parts = ("prelude", *shared, name)
-    text = "".join((_FOLDER / f"{each}.lua").read_text("utf-8") for each in parts)
+    text = "".join(map(_text_of, ("prelude", *shared, name)))
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def _text_of(part: Part) -> str:
+    if isinstance(part, str):
+        return (_FOLDER / f"{part}.lua").read_text("utf-8")
+    body = "".join(map(_text_of, part))
+    return f"local function {part[-1]}(...)\n{body}return {part[-1]}(...)\nend\n"
 
 
 # What a script does not need costs time too: functions are defined at each call. Leases go through
 # three scripts, acknowledgements through two: where no limits are in use, where the queue has one,
-# and where jobs have limit keys.
+# and where jobs have limit keys. What a lease needs seldom is defined when it is needed.
 _LINE = ("limits", "line", "twice", "verdict", "judge", "write_down", "admit", "started")
 _END = (*_LINE, "seats", "ended")
 _PUT = (*_END, "recall", "reorder", "moves", "arrive")
@@ -51,7 +62,9 @@ RESTORE = load("restore", *_PLACE)
 WITHDRAW = load("withdraw", *_PUT)
 LEASE = load("lease", "plain")
 LEASE_OWN = load("lease_own", "plain", "limits", "room")
-LEASE_LIMITED = load("lease_limited", *_PUT, "take", "room", "promote")
+LEASE_LIMITED = load(
+    "lease_limited", "limits", (*_PUT, "promote"), (*_LINE, "settle_up"), "take", "room"
+)
 EXTEND = load("extend", *_END, "recall", "hold")
 ACK = load("ack")
 ACK_LIMITED = load("ack_limited", *_END, "let_go")

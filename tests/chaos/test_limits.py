@@ -23,12 +23,15 @@ from tests.chaos.sink import Seen, Sighting
 from tests.chaos.system import Member, Part, System
 from tests.support import eventually
 
-PARTS = (Part("gateway"), Part("ingest"), Part("watcher"), *[Part("worker")] * 3)
 QUEUE = "default"
 KEYS = ("a", "b", "c", "d")
 MOST = 2
 JOBS, SECONDS = 64, 0.25
 KILLS = 3
+LEASE_SECONDS = 5.0
+"""Longer than a machine stalls: who does not come to his heartbeat runs on beside his successor."""
+ROLES = ("gateway", "ingest", "watcher", *["worker"] * 3)
+PARTS = tuple(Part(role, lease_seconds=LEASE_SECONDS) for role in ROLES)
 SETTLE_SECONDS = 60.0
 
 

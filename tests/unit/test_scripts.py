@@ -15,7 +15,7 @@ FILES = sorted(FOLDER.glob("*.lua"))
 SHARED = {
     "prelude", "plain", "limits", "line", "twice", "verdict", "judge", "write_down", "admit",
     "started", "seats", "ended", "recall", "reorder", "moves", "arrive", "direct", "place",
-    "take", "room", "promote", "hold", "let_go", "refund", "running", "wrong",
+    "take", "room", "promote", "settle_up", "hold", "let_go", "refund", "running", "wrong",
 }  # fmt: skip
 OPERATIONS = [path for path in FILES if path.stem not in SHARED]
 
@@ -39,6 +39,15 @@ def test_a_script_can_be_read_at_a_glance(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_script_names_no_key_of_its_own(path: Path) -> None:
     assert "dueq:" not in re.sub("--.*", "", path.read_text())
+
+
+def test_a_lease_defines_what_it_needs_seldom_only_when_it_needs_it() -> None:
+    whole = scripts.LEASE_LIMITED.text
+    seldom = r"^local function (\w+)\(\.\.\.\)\n.*?^return \1\(\.\.\.\)\nend\n"
+    always = re.sub(seldom, "", whole, flags=re.MULTILINE | re.DOTALL)
+    for name in ("seat", "settle", "leave", "arrive", "promote"):
+        assert f"local function {name}(" in whole
+        assert f"local function {name}(" not in always
 
 
 def test_every_script_file_is_loaded() -> None:

@@ -14,7 +14,7 @@ if granted() == ARGV[5] then
   for id in granted do reply[#reply + 1] = id end
 elseif not paused then
   local allowed = own and math.max(0, math.min(limit, room.leases, room.tokens)) or limit
-  if allowed > 0 then promote(now) end
+  if allowed > 0 and (head_of(KEYS[2]) or math.huge) <= now then promote(now) end
   ids = take(now, allowed, active == 'rates')
   local owner, deadline = ARGV[4] .. ' ' .. ARGV[5], exact(now + ARGV[3])
   for n, id in ipairs(ids) do

@@ -5,7 +5,6 @@
 local function promote(now)
   local due = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'WITHSCORES', 'LIMIT', 0, 1000)
   local ids, ready, keyed, keyed_ids, touched = {}, {}, {}, {}, {}
-  if #due == 0 then return end
   for i = 1, #due, 2 do ids[#ids + 1] = due[i] end
   for n, odd in ipairs(redis.call('HMGET', KEYS[3], unpack(ids))) do
     local id, words = ids[n], odd or '5'

@@ -1,4 +1,4 @@
--- Stands after `arrive.lua` in front of the lease script.
+-- Stands after `settle_up.lua` in front of the lease script.
 
 -- Take up to `limit` of ready: their ids. Who may need a token is written down, and asked for it at
 -- once only where somebody waits for a claim to go; or before it is too much for one command.
@@ -9,7 +9,6 @@ local function take(now, limit, has_rates)
   local words = '=' .. now .. ' ' .. table.concat(ids, ' ') .. ' '
   local size = redis.call('APPEND', KEYS[7] .. 'started', words)
   local is_waited_for = redis.call('ZCOUNT', KEYS[7] .. 'keys', CLAIMED, CLAIMED) > 0
-  local keys = (is_waited_for or size > 8000) and settle()
-  if is_waited_for and judge(now, keys, CLAIMED) then wake(KEYS[4]) end
+  if is_waited_for or size > 8000 then settle_up(now, is_waited_for) end
   return ids
 end
