@@ -6,13 +6,7 @@ import pytest
 
 from pipeline.domain.body import read_spec
 from pipeline.domain.errors import Unavailable
-from pipeline.domain.execution import (
-    Cancelled,
-    Outcome,
-    Released,
-    Succeeded,
-    conclude,
-)
+from pipeline.domain.execution import Cancelled, Outcome, Released, Succeeded, conclude
 from pipeline.domain.states import State
 from pipeline.ports import Death, LiveNote, Progress, WorkerView
 from pipeline.watchers.reaper import Reaper

@@ -2,11 +2,7 @@
 
 import pytest
 
-from pipeline.domain.execution import (
-    Outcome,
-    Released,
-    conclude,
-)
+from pipeline.domain.execution import Outcome, Released, conclude
 from pipeline.domain.states import State
 from tests.fakes.interposed import Died, die, interposed
 from tests.fakes.world import World
